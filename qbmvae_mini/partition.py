@@ -1,0 +1,204 @@
+r"""Log of the partition function: exact, by AIS, and between two bounds.
+
+Annealed importance sampling (Neal 2001; Salakhutdinov and Murray 2008) walks
+from fair coin flips (beta = 0, Z = 2^n) to the machine (beta = 1). Its mean
+weight is an unbiased estimate of Z, so by Jensen's inequality its logarithm
+is too *low* on average. The same walk backwards from states of the machine
+gives an unbiased estimate of 1/Z, whose logarithm is too *high* (Burda,
+Grosse and Salakhutdinov 2015, Accurate and conservative estimates of MRF
+log-likelihood). Together they bracket log Z.
+"""
+
+import copy
+import math
+from typing import NamedTuple
+
+import torch
+
+from qbmvae_mini.boltzmann import MAX_ENUMERATED, RBM, all_states
+from qbmvae_mini.samplers import ExactSampler, GibbsSampler, random_bits, sweep
+from qbmvae_mini.samplers.exact import MAX_STATES
+
+#: States whose energy is worked out at once while enumerating.
+CHUNK = 2**16
+
+#: Half-width of the bracket beyond the two estimates, in standard errors.
+BRACKET_ERRORS = 2.0
+
+
+class Estimate(NamedTuple):
+    """An estimate of log Z in nats and its standard error."""
+
+    value: float
+    standard_error: float
+
+
+class Bracket(NamedTuple):
+    """Log Z in nats: a value between a lower and an upper bound."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+def enumerable(machine):
+    """Whether `exact_log_z` can list the machine's states."""
+    return _n_listed(machine) <= MAX_ENUMERATED
+
+
+@torch.no_grad()
+def exact_log_z(machine):
+    """Log Z in nats by enumeration, in double precision.
+
+    An RBM is summed over its smaller layer alone, 2^min(n_left, n_right)
+    terms, with the other layer summed out in closed form.
+
+    Raises
+    ------
+    ValueError
+        If more than 24 units have to be listed.
+    """
+    machine.check()
+    machine = copy.deepcopy(machine).double()
+    n = _n_listed(machine)
+    all_states(n, 0, 0)  # refuses a machine that is too large
+    log_z = torch.tensor(-math.inf, dtype=torch.float64)
+    for start in range(0, 2**n, CHUNK):
+        states = all_states(n, start, min(start + CHUNK, 2**n))
+        log_weight = -_listed_energy(machine, states.to(machine.edges.device))
+        log_z = torch.logaddexp(log_z, log_weight.logsumexp(0).cpu())
+    return float(log_z)
+
+
+@torch.no_grad()
+def ais(machine, *, chains=1000, temperatures=3000, seed=0):
+    """Log Z by annealed importance sampling from beta = 0 to 1.
+
+    Parameters
+    ----------
+    machine : Machine
+    chains : int
+        Independent walks.
+    temperatures : int
+        Steps of beta, equally spaced; one sweep at each.
+    seed : int
+
+    Returns
+    -------
+    Estimate
+        ``value`` is too low on average; ``standard_error`` is by the delta
+        method, and blind to states that no chain has found.
+    """
+    like, generator = _start(machine, chains, temperatures, seed)
+    z = random_bits(chains, machine.n_units, generator=generator, like=like)
+    log_weight = _walk(machine, z, _betas(temperatures), generator)
+    estimate = _log_mean(log_weight)
+    return estimate._replace(value=_log_z_at_zero(machine) + estimate.value)
+
+
+@torch.no_grad()
+def reverse_ais(machine, states, *, temperatures=3000, seed=0):
+    """Log Z by the same walk backwards, from beta = 1 to 0.
+
+    Parameters
+    ----------
+    machine : Machine
+    states : Tensor, shape (chains, n_units)
+        Draws from the machine's own law. The estimate is too high on average
+        if they are exact draws, and worthless if they are not near that.
+    temperatures, seed
+        As in `ais`.
+
+    Returns
+    -------
+    Estimate
+    """
+    _, generator = _start(machine, len(states), temperatures, seed)
+    z = states.clone()
+    betas = _betas(temperatures)[::-1]
+    log_weight = _walk(machine, z, betas, generator)
+    estimate = _log_mean(log_weight)
+    return estimate._replace(value=_log_z_at_zero(machine) - estimate.value)
+
+
+def log_z_bracket(machine, *, chains=1000, temperatures=3000, seed=0):
+    """Log Z between a forward and a reverse walk.
+
+    The ends are the two estimates, each moved outwards by two standard
+    errors; the value lies midway between the estimates. Reverse walks start
+    from exact draws where the machine can be listed, and otherwise from the
+    ends of long Gibbs chains: then the upper end is only as good as those
+    chains' mixing. Where enumeration is possible, prefer `exact_log_z`.
+
+    Returns
+    -------
+    Bracket
+    """
+    forward = ais(machine, chains=chains, temperatures=temperatures, seed=seed)
+    if _n_listed(machine) <= MAX_STATES:
+        sampler = ExactSampler(seed=seed + 1)
+    else:
+        sampler = GibbsSampler(
+            sweeps=temperatures, persistent=False, seed=seed + 1
+        )
+    states = sampler.sample(machine, chains)
+    reverse = reverse_ais(
+        machine, states, temperatures=temperatures, seed=seed + 2
+    )
+    ends = (
+        forward.value - BRACKET_ERRORS * forward.standard_error,
+        reverse.value + BRACKET_ERRORS * reverse.standard_error,
+    )
+    # Two estimates of one number may cross by chance; a bracket may not.
+    middle = (forward.value + reverse.value) / 2
+    return Bracket(middle, min(*ends, middle), max(*ends, middle))
+
+
+def _n_listed(machine):
+    if isinstance(machine, RBM):
+        return min(machine.n_left, machine.n_right)
+    return machine.n_units
+
+
+def _listed_energy(machine, states):
+    """What the listed states weigh: energies, an RBM's other layer summed."""
+    if not isinstance(machine, RBM):
+        return machine.energy(states)
+    layer = "left" if machine.n_left <= machine.n_right else "right"
+    return machine.free_energy(states, layer)
+
+
+def _start(machine, chains, temperatures, seed):
+    for name, value in (("chains", chains), ("temperatures", temperatures)):
+        if value < 1:
+            raise ValueError(f"{name} is at least 1, not {value!r}")
+    machine.check()
+    like = next(machine.parameters())
+    return like, torch.Generator(like.device).manual_seed(seed)
+
+
+def _walk(machine, z, betas, generator):
+    """Log weights of the chains `z` along the inverse temperatures `betas`."""
+    log_weight = torch.zeros(len(z), dtype=torch.float64, device=z.device)
+    for now, then in zip(betas[:-1], betas[1:], strict=True):
+        log_weight -= (then - now) * machine.energy(z)
+        if then != betas[-1]:  # the last state is weighed, not moved
+            sweep(machine, z, then, generator=generator)
+    return log_weight
+
+
+def _betas(temperatures):
+    return torch.linspace(0, 1, temperatures + 1, dtype=torch.float64).tolist()
+
+
+def _log_z_at_zero(machine):
+    return machine.n_units * math.log(2)
+
+
+def _log_mean(log_weight):
+    """Log of the mean weight, with its standard error by the delta method."""
+    n = len(log_weight)
+    weight = (log_weight - log_weight.max()).exp()
+    value = log_weight.logsumexp(0) - math.log(n)
+    error = weight.std() / weight.mean() / math.sqrt(n) if n > 1 else math.inf
+    return Estimate(float(value), float(error))

@@ -1,0 +1,88 @@
+"""Exact sampling by enumeration: the oracle for every other sampler."""
+
+import torch
+
+from qbmvae_mini.boltzmann import RBM, all_states
+
+#: Above this, an array over all states would not fit into memory.
+MAX_STATES = 20
+
+
+class ExactSampler:
+    """Independent draws from exp(-E) / Z, by listing all states.
+
+    An RBM needs only its smaller layer listed: that layer is drawn from its
+    marginal exp(-F), the other one from its conditional.
+
+    Parameters
+    ----------
+    seed : int
+        Seeds the sampler's own random numbers.
+
+    Raises
+    ------
+    ValueError
+        If more than 20 units have to be listed.
+    """
+
+    def __init__(self, seed=0):
+        self.seed = seed
+        self._generator = torch.Generator().manual_seed(seed)
+
+    @torch.no_grad()
+    def sample(self, machine, n):
+        """Draw `n` states, shape (n, n_units), in the machine's precision."""
+        machine.check()
+        if isinstance(machine, RBM):
+            return self._sample_rbm(machine, n)
+        states = _states(machine.n_units, machine.bias)
+        return states[self._draw(-machine.energy(states), n)]
+
+    def mean_energy(self, machine):
+        """Mean energy under the machine's own law, by enumeration.
+
+        The probabilities are held constant, so the gradient is the mean
+        gradient of E: the negative phase, free of sampling noise.
+        """
+        states = _states(machine.n_units, machine.bias)
+        energy = machine.energy(states)
+        return (energy.detach().neg().softmax(0) * energy).sum()
+
+    def _sample_rbm(self, machine, n):
+        layer = "left" if machine.n_left <= machine.n_right else "right"
+        size = min(machine.n_left, machine.n_right)
+        states = _states(size, machine.a)
+        kept = states[self._draw(-machine.free_energy(states, layer), n)]
+        if layer == "left":
+            other = torch.sigmoid(machine.c + kept @ machine.W)
+            return torch.cat([kept, self._bits(other)], dim=1)
+        other = torch.sigmoid(machine.a + kept @ machine.W.T)
+        return torch.cat([self._bits(other), kept], dim=1)
+
+    def _draw(self, log_weights, n):
+        """Indices of `n` draws from softmax(log_weights)."""
+        cumulative = log_weights.double().softmax(0).cumsum(0)
+        uniform = torch.rand(n, generator=self._generator, dtype=torch.float64)
+        index = torch.searchsorted(cumulative.cpu(), uniform)
+        return index.clamp_(max=len(cumulative) - 1).to(log_weights.device)
+
+    def _bits(self, p):
+        uniform = torch.rand(p.shape, generator=self._generator, dtype=p.dtype)
+        return (uniform.to(p.device) < p).to(p.dtype)
+
+    def state_dict(self):
+        """Random state, as a dict of tensors."""
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state):
+        """Continue with the random state of `state_dict`."""
+        self._generator.set_state(state["generator"].cpu())
+
+
+def _states(n_units, like):
+    if n_units > MAX_STATES:
+        raise ValueError(
+            f"exact sampling would list 2^{n_units} states; the limit is "
+            f"{MAX_STATES} units (an RBM's smaller layer). Use GibbsSampler."
+        )
+    return all_states(n_units, dtype=like.dtype).to(like.device)

@@ -1,0 +1,162 @@
+r"""A variational autoencoder of counts: encoder + latent + decoder + law.
+
+The evidence lower bound (Kingma and Welling 2014)
+
+.. math:: \log p(x) \ge E_{q(z|x)} \log p(x|z) - KL(q(z|x) \| p(z))
+
+and the importance-weighted likelihood that tightens it (Burda, Grosse and
+Salakhutdinov 2016). Everything is conditional on a cell's library size and
+batch.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from qbmvae_mini.likelihoods import NegativeBinomial
+
+#: Numbers held at once while scoring many draws, 64 MB in float32.
+MAX_ELEMENTS = 2**24
+
+
+class VAE(nn.Module):
+    """Encoder, latent, decoder and negative binomial law of counts.
+
+    Parameters
+    ----------
+    n_genes : int
+    latent : nn.Module
+        See `qbmvae_mini.latents`.
+    n_batches : int
+        Batches, told to the decoder alone; with one, it is told nothing.
+    n_hidden : int
+    dropout : float
+
+    Notes
+    -----
+    The encoder reads ``log1p(counts)`` and not the batch: what it finds must
+    be in the cell. Layers are Linear-LayerNorm-ReLU-Dropout-Linear each way.
+    """
+
+    def __init__(
+        self, n_genes, latent, *, n_batches=1, n_hidden=128, dropout=0.1
+    ):
+        super().__init__()
+        self.n_batches = n_batches
+        # A single batch needs no label, so it gets no column.
+        n_labels = n_batches if n_batches > 1 else 0
+        self.encoder = _two_layers(n_genes, n_hidden, latent.n_params, dropout)
+        self.latent = latent
+        self.decoder = _two_layers(
+            latent.n_latent + n_labels, n_hidden, n_genes, dropout
+        )
+        self.likelihood = NegativeBinomial(n_genes)
+
+    def forward(self, x, batch, kl_weight=1.0):
+        """Training loss of each cell: minus the (weighted) ELBO, (cells,)."""
+        return -self.elbo(x, batch, kl_weight)
+
+    def elbo(self, x, batch, kl_weight=1.0):
+        """Evidence lower bound of each cell by one draw, in nats.
+
+        In ``eval()`` the draw is exact, in ``train()`` relaxed.
+
+        Parameters
+        ----------
+        x : Tensor, shape (cells, n_genes)
+            Counts.
+        batch : Tensor, shape (cells,)
+            Number of each cell's batch, 0 to n_batches - 1.
+        kl_weight : float
+            Weight of the KL term; 1 is the bound.
+
+        Returns
+        -------
+        Tensor, shape (cells,)
+        """
+        params = self.encode(x)
+        if self.training:
+            z = self.latent.rsample(params)
+        else:
+            z = self.latent.sample(params)[0]
+        reconstruction = self.log_prob(x, z, batch)
+        return reconstruction - kl_weight * self.latent.kl(params)
+
+    def encode(self, x):
+        """Posterior parameters, (cells, n_params)."""
+        return self.encoder(x.log1p())
+
+    def decode(self, z, batch):
+        """Decoder output for each code, (..., cells, n_genes)."""
+        inputs = self.latent.decoder_input(z)
+        if self.n_batches > 1:
+            label = F.one_hot(batch, self.n_batches).to(inputs)
+            label = label.expand(*inputs.shape[:-1], -1)
+            inputs = torch.cat([inputs, label], dim=-1)
+        return self.decoder(inputs)
+
+    def log_prob(self, x, z, batch):
+        """log p(x | z, library, batch) in nats, (..., cells)."""
+        library = x.sum(-1, keepdim=True)
+        return self.likelihood.log_prob(x, self.decode(z, batch), library)
+
+    @torch.no_grad()
+    def log_likelihood(self, x, batch, n_samples=64):
+        r"""Importance-weighted log p(x) of each cell, in nats.
+
+        .. math:: \log \frac1K \sum_k \frac{p(x|z_k)\, p(z_k)}{q(z_k|x)}
+
+        over exact draws: too low on average (Burda et al. 2016, Eq. 8), and
+        where the prior's log Z is a bracket its upper end is used. Call it
+        in ``eval()``.
+
+        Returns
+        -------
+        Tensor, shape (cells,)
+        """
+        params = self.encode(x)
+        at_once = max(1, MAX_ELEMENTS // x.numel())
+        terms = []
+        for start in range(0, n_samples, at_once):
+            n = min(at_once, n_samples - start)
+            z = self.latent.sample(params, n)  # (n, cells, n_latent)
+            terms.append(
+                self.log_prob(x, z, batch)
+                + self.latent.log_prior(z)
+                - self.latent.log_q(params, z)
+            )
+        return torch.cat(terms).logsumexp(0) - math.log(n_samples)
+
+    def embed(self, x):
+        """Mean code of each cell, (cells, n_latent)."""
+        return self.latent.mean(self.encode(x))
+
+    @torch.no_grad()
+    def generate(self, n, library, batch):
+        """Draw `n` new cells: a code from the prior, then counts.
+
+        Parameters
+        ----------
+        n : int
+        library : Tensor, shape (n,)
+            UMIs of each new cell: the model does not know how deep to look.
+        batch : Tensor, shape (n,)
+
+        Returns
+        -------
+        Tensor, shape (n, n_genes)
+        """
+        z = self.latent.sample_prior(n).to(library.device)
+        return self.likelihood.sample(self.decode(z, batch), library[:, None])
+
+
+def _two_layers(n_in, n_hidden, n_out, dropout):
+    return nn.Sequential(
+        nn.Linear(n_in, n_hidden),
+        nn.LayerNorm(n_hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(n_hidden, n_out),
+    )
