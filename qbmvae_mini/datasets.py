@@ -127,24 +127,24 @@ def load_pbmc68k():
     return adata
 
 
+def data_directory():
+    """Folder of the bundled files, in an installed package or a checkout."""
+    package = Path(__file__).resolve().parent
+    places = [package / "data", package.parent / "data"]
+    for place in places:
+        if (place / "pancreas.h5ad").is_file():
+            return place
+    raise FileNotFoundError(
+        f"the bundled data are neither in {places[0]} nor in {places[1]}: "
+        "reinstall the package, or run `python data/build.py` in a checkout."
+    )
+
+
 def _read(name):
     """Read ``data/<name>.h5ad``."""
     import anndata as ad
 
-    return ad.read_h5ad(_find(name))
-
-
-def _find(name):
-    """Find a bundled file, in an installed package or in a checkout."""
-    package = Path(__file__).resolve().parent
-    places = [package / "data", package.parent / "data"]
-    for place in places:
-        if (place / f"{name}.h5ad").is_file():
-            return place / f"{name}.h5ad"
-    raise FileNotFoundError(
-        f"{name}.h5ad is neither in {places[0]} nor in {places[1]}: "
-        "reinstall the package, or run `python data/build.py` in a checkout."
-    )
+    return ad.read_h5ad(data_directory() / f"{name}.h5ad")
 
 
 _LOADERS = {

@@ -294,9 +294,10 @@ class BoltzmannLatent(BitLatent):
         -------
         Bracket
         """
-        # In-place updates count up a tensor's version.
-        weights = [(id(p), p._version) for p in self.machine.parameters()]
-        if weights != self._log_z_weights:
+        weights = nn.utils.parameters_to_vector(self.machine.parameters())
+        weights = weights.detach()
+        # By value: fused optimisers do not count up a tensor's version.
+        if self._log_z is None or not weights.equal(self._log_z_weights):
             if enumerable(self.machine):
                 value = exact_log_z(self.machine)
                 self._log_z = Bracket(value, value, value)
