@@ -140,7 +140,9 @@ class BoltzmannMachine(Machine):
         self.coupling = nn.Parameter(_small_random(edges.shape[1], seed=seed))
         self._colour()
         # A loaded state may bring another graph of the same size.
-        self.register_load_state_dict_post_hook(lambda machine, _: machine._colour())
+        self.register_load_state_dict_post_hook(
+            lambda machine, _: machine._colour()
+        )
 
     def _colour(self):
         """Greedy colouring: units of one block are not coupled."""
@@ -320,7 +322,9 @@ class RBM(Machine):
 
 def _check_size(value, name):
     if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} is a whole number of at least 1, not {value!r}")
+        raise ValueError(
+            f"{name} is a whole number of at least 1, not {value!r}"
+        )
 
 
 def _checked_edges(edges, n_units):
@@ -350,9 +354,8 @@ def _small_random(*shape, seed):
 
 def _as_bits(bqm):
     """The model over bits, and its variables in the order of the units."""
-    variables = list(bqm.variables)
     try:
-        variables.sort()
+        variables = sorted(bqm.variables)
     except TypeError:  # labels of mixed kinds keep the model's own order
-        pass
+        variables = list(bqm.variables)
     return bqm.change_vartype(dimod.BINARY, inplace=False), variables

@@ -20,18 +20,22 @@ class Cells:
     counts : scipy.sparse.csr_matrix, shape (cells, genes)
     batch : ndarray of int, shape (cells,)
         -1 for a batch that the model has not seen.
+    unseen : sequence of str
+        Names of the batches that the model has not seen.
     """
 
-    def __init__(self, counts, batch):
+    def __init__(self, counts, batch, unseen=()):
         self.counts = counts
         self.batch = torch.from_numpy(batch)
+        self.unseen = unseen
 
     def __len__(self):
         return self.counts.shape[0]
 
     def __getitem__(self, index):
         """Some of the cells."""
-        return Cells(self.counts[index], self.batch.numpy()[index])
+        batch = self.batch.numpy()[index]
+        return Cells(self.counts[index], batch, self.unseen)
 
     def minibatches(self, size, *, order=None, device="cpu"):
         """Yield ``(x, batch)``: counts (size, genes) and batch numbers (size,).
@@ -50,9 +54,7 @@ class Cells:
             yield x.to(device), self.batch[index].to(device)
 
 
-def read_cells(
-    adata, *, layer=None, batch_key=None, genes=None, batches=None
-):
+def read_cells(adata, *, layer=None, batch_key=None, genes=None, batches=None):
     """Check an AnnData and take its counts.
 
     Parameters
@@ -77,15 +79,16 @@ def read_cells(
 
     Raises
     ------
+    TypeError
+        If `adata` is no AnnData, or its numbers are of no use as counts.
     KeyError
         If the layer, the batch column or a gene is missing.
     ValueError
         If the numbers are not counts, or a cell or gene has none.
     """
-    counts = _matrix(adata, layer)
+    _check_adata(adata)
     field = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
-    if counts.shape[0] == 0:
-        raise ValueError(f"{field} holds no cells")
+    counts = _matrix(adata, layer, field)
     _check_counts(counts, field)
     names = _gene_names(adata)
     training = genes is None
@@ -95,25 +98,45 @@ def read_cells(
     else:
         counts = counts[:, _places(names, genes)]
     _check_not_empty(counts, adata, field)
-    batch, batches = _batch_numbers(adata, batch_key, batches)
-    return Cells(counts, batch), list(genes), list(batches)
+    batch, batches, unseen = _batch_numbers(adata, batch_key, batches)
+    return Cells(counts, batch, unseen), list(genes), list(batches)
 
 
-def _matrix(adata, layer):
+def _check_adata(adata):
+    if not (hasattr(adata, "X") and hasattr(adata, "var_names")):
+        raise TypeError(
+            f"adata is an AnnData, not {type(adata).__name__}; put a matrix "
+            "of cells x genes into anndata.AnnData(matrix)"
+        )
+    for size, what in zip(adata.shape, ("cells", "genes"), strict=True):
+        if size == 0:
+            raise ValueError(f"adata holds no {what}")
+
+
+def _matrix(adata, layer, field):
+    """A CSR copy: what happens to `adata` later does not reach the model."""
     if layer is None:
         values = adata.X
     elif layer in adata.layers:
         values = adata.layers[layer]
     else:
         found = ", ".join(map(repr, adata.layers)) or "none"
-        raise KeyError(
-            f"adata has no layer {layer!r}; its layers are: {found}"
-        )
+        raise KeyError(f"adata has no layer {layer!r}; its layers are: {found}")
     if values is None:
         raise ValueError("adata.X is empty; name the layer with the counts")
     if hasattr(values, "to_memory"):  # a file opened with backed="r"
         values = values.to_memory()
-    return scipy.sparse.csr_matrix(values)
+    if values.dtype.kind not in "biuf" or values.dtype == np.float16:
+        raise TypeError(
+            f"{field} has dtype {values.dtype}; store the counts as integers, "
+            "float32 or float64"
+        )
+    if not scipy.sparse.issparse(values):
+        values = np.asarray(values)  # h5py.Dataset
+    counts = scipy.sparse.csr_matrix(values, copy=True)
+    counts.sum_duplicates()
+    counts.eliminate_zeros()  # a stored zero is no count
+    return counts
 
 
 def _check_counts(counts, field):
@@ -144,7 +167,7 @@ def _check_counts(counts, field):
             f"{field} holds a count of {values.max():.0f}; above 2^24 = "
             "16777216 float32 cannot tell neighbouring counts apart"
         )
-    counts.data = values.astype(np.float32)
+    counts.data = values.astype(np.float32, copy=False)
 
 
 def _gene_names(adata):
@@ -162,8 +185,8 @@ def _check_genes(counts, genes, field):
     empty = np.flatnonzero(counts.getnnz(axis=0) == 0)
     if len(empty):
         raise ValueError(
-            f"{len(empty)} genes of {field} have no count in any cell, the "
-            f"first is {genes[empty[0]]!r}; drop them with "
+            f"{field} has no count for {len(empty)} of {len(genes)} genes, "
+            f"the first is {genes[empty[0]]!r}; drop them with "
             "scanpy.pp.filter_genes(adata, min_cells=1)"
         )
 
@@ -184,16 +207,17 @@ def _check_not_empty(counts, adata, field):
     empty = np.flatnonzero(counts.getnnz(axis=1) == 0)
     if len(empty):
         raise ValueError(
-            f"{len(empty)} cells of {field} have no count in the model's "
-            f"genes, the first is {adata.obs_names[empty[0]]!r}; drop them "
-            "with scanpy.pp.filter_cells(adata, min_counts=1)"
+            f"{field} has no count in the model's genes for {len(empty)} of "
+            f"{adata.n_obs} cells, the first is "
+            f"{adata.obs_names[empty[0]]!r}; drop them with "
+            "scanpy.pp.filter_cells(adata, min_counts=1)"
         )
 
 
 def _batch_numbers(adata, batch_key, batches):
-    """Number of each cell's batch, -1 where unseen; and the batches' names."""
+    """Each cell's batch number, -1 if unseen; known and unseen names."""
     if batch_key is None:
-        return np.zeros(adata.n_obs, dtype=np.int64), [""]
+        return np.zeros(adata.n_obs, dtype=np.int64), [""], []
     if batch_key not in adata.obs:
         found = ", ".join(map(repr, adata.obs.columns)) or "none"
         raise KeyError(
@@ -206,8 +230,9 @@ def _batch_numbers(adata, batch_key, batches):
             "cells; give every cell a batch or leave batch_key out"
         )
     column = column.astype(str)
-    if batches is None:
-        batches = sorted(column.unique())
+    found = sorted(column.unique())
+    batches = found if batches is None else batches
     number = {name: i for i, name in enumerate(batches)}
     numbers = [number.get(name, -1) for name in column]
-    return np.array(numbers, dtype=np.int64), batches
+    unseen = [name for name in found if name not in number]
+    return np.array(numbers, dtype=np.int64), batches, unseen

@@ -20,6 +20,8 @@ models differ in their latent and in nothing else. Every latent has
 
 import math
 
+import dimod
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -32,6 +34,9 @@ from qbmvae_mini.partition import (
 )
 from qbmvae_mini.relaxations import relaxation as find_relaxation
 from qbmvae_mini.samplers import ExactSampler
+
+#: Effort for a log Z that only has to be known to a few tenths of a nat.
+ROUGH_AIS = {"chains": 250, "temperatures": 400}
 
 #: Draws for the negative phase from a sampler that keeps no chains.
 NEGATIVES = 256
@@ -106,8 +111,8 @@ class GaussianLatent(nn.Module):
 class BitLatent(nn.Module):
     """Factorised Bernoulli posterior over bits; a child adds the prior.
 
-    A child provides ``prior_energy(z)``, ``sample_prior``, ``kl`` and
-    ``estimate_log_z``.
+    A child provides ``prior_energy(z)``, ``sample_prior``, ``kl``,
+    ``estimate_log_z`` and ``current_log_z``.
 
     Parameters
     ----------
@@ -151,7 +156,7 @@ class BitLatent(nn.Module):
 
     def log_prior(self, z):
         """``-E(z) - log Z``, with log Z at its pessimistic (upper) end."""
-        return -self.prior_energy(z) - self.estimate_log_z().upper
+        return -self.prior_energy(z) - self.current_log_z().upper
 
     def mean(self, params):
         """Mean spins ``2 sigmoid(logits) - 1``, (batch, n_latent)."""
@@ -203,6 +208,8 @@ class BernoulliLatent(BitLatent):
         value = float(F.softplus(self.bias.detach().double()).sum())
         return Bracket(value, value, value)
 
+    current_log_z = estimate_log_z  # exact, so there is nothing to keep
+
 
 class BoltzmannLatent(BitLatent):
     r"""A Boltzmann machine as prior: the latent of the QBM-VAE.
@@ -236,12 +243,15 @@ class BoltzmannLatent(BitLatent):
         relaxation="straight-through",
         negatives=None,
     ):
+        _check_sampler(sampler)
         super().__init__(machine.n_units, relaxation)
         self.machine = machine
         self.sampler = sampler
         self.negatives = negatives or getattr(sampler, "chains", NEGATIVES)
-        self._log_z = None
-        self._log_z_weights = None
+        # Kept with the weights, so that a resumed run reports the same loss.
+        self.register_buffer("log_z", torch.tensor(math.nan))
+        self._bracket = None  # and the effort and weights it was made with:
+        self._effort = self._weights = None
 
     def prior_energy(self, z):
         """Energy of the machine, (..., n_latent) -> (...)."""
@@ -257,11 +267,11 @@ class BoltzmannLatent(BitLatent):
         """
         without_log_z = -self.entropy(params) + self.energy(params)
         if not self.training:
-            return without_log_z + self.estimate_log_z().upper
+            return without_log_z + self.current_log_z().upper
         surrogate = -self.negative_phase()
-        if self._log_z is None:
-            self.estimate_log_z()
-        log_z = self._log_z.value + (surrogate - surrogate.detach())
+        if self.log_z.isnan():
+            self.estimate_log_z(**ROUGH_AIS)
+        log_z = self.log_z + (surrogate - surrogate.detach())
         return without_log_z + log_z
 
     def negative_phase(self):
@@ -277,10 +287,10 @@ class BoltzmannLatent(BitLatent):
         """`n` draws from the prior by the sampler, (n, n_latent)."""
         z = self.sampler.sample(self.machine, n)
         _check_draws(z, (n, self.n_latent), type(self.sampler).__name__)
-        return z
+        return z.to(next(self.machine.parameters()))
 
-    def estimate_log_z(self, *, chains=1000, temperatures=3000):
-        """Bracket of log Z, kept until the weights change.
+    def estimate_log_z(self, *, chains=1000, temperatures=1000):
+        """Bracket of log Z, kept until the weights or the effort change.
 
         By enumeration where the machine is small enough, and otherwise by
         AIS with chains of its own: the sampler's are not touched.
@@ -294,30 +304,65 @@ class BoltzmannLatent(BitLatent):
         -------
         Bracket
         """
-        weights = nn.utils.parameters_to_vector(self.machine.parameters())
-        weights = weights.detach()
+        effort = (chains, temperatures)
+        if self._bracket_is_of_these_weights() and effort == self._effort:
+            return self._bracket
+        if enumerable(self.machine):
+            value = exact_log_z(self.machine)
+            self._bracket = Bracket(value, value, value)
+        else:
+            self._bracket = log_z_bracket(
+                self.machine, chains=chains, temperatures=temperatures
+            )
+        self._effort, self._weights = effort, self._flat_weights()
+        self.log_z.fill_(self._bracket.value)
+        return self._bracket
+
+    def current_log_z(self):
+        """The last bracket while it is of these weights, else a new one."""
+        if self._bracket_is_of_these_weights():
+            return self._bracket
+        return self.estimate_log_z()
+
+    def _bracket_is_of_these_weights(self):
         # By value: fused optimisers do not count up a tensor's version.
-        if self._log_z is None or not weights.equal(self._log_z_weights):
-            if enumerable(self.machine):
-                value = exact_log_z(self.machine)
-                self._log_z = Bracket(value, value, value)
-            else:
-                self._log_z = log_z_bracket(
-                    self.machine, chains=chains, temperatures=temperatures
-                )
-            self._log_z_weights = weights
-        return self._log_z
+        return self._bracket is not None and self._weights.equal(
+            self._flat_weights()
+        )
+
+    def _flat_weights(self):
+        """All that decides log Z: weights, and also the graph and offset."""
+        state = self.machine.state_dict().values()
+        return torch.cat([tensor.flatten().double().cpu() for tensor in state])
 
 
 def _check_width(n_latent):
-    if not isinstance(n_latent, int) or n_latent < 1:
+    if not isinstance(n_latent, (int, np.integer)) or n_latent < 1:
         raise ValueError(
             f"n_latent is a whole number of at least 1, not {n_latent!r}"
         )
 
 
+def _check_sampler(sampler):
+    if isinstance(sampler, dimod.Sampler):
+        name = type(sampler).__name__
+        raise TypeError(
+            f"{name} is a dimod sampler; hand it over as DimodSampler({name}())"
+        )
+    if isinstance(sampler, type) or not hasattr(sampler, "sample"):
+        raise TypeError(
+            "sampler is an object with sample(machine, n), such as "
+            f"GibbsSampler(), not {sampler!r}"
+        )
+
+
 def _check_draws(z, shape, who):
     """A sampler's answer has the right shape and holds bits."""
+    if not isinstance(z, torch.Tensor):
+        raise TypeError(
+            f"{who} returned a {type(z).__name__}; return the bits as a "
+            "torch.Tensor"
+        )
     if tuple(z.shape) != shape:
         raise ValueError(
             f"{who} returned draws of shape {tuple(z.shape)}, asked for {shape}"

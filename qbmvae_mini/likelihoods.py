@@ -7,9 +7,10 @@ Poisson law whose rate is Gamma distributed; ``r`` to infinity is Poisson.
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-#: Keeps log(mean) finite where the decoder's softmax underflows to zero.
-SMALLEST_MEAN = 1e-8
+#: Above this r the next term of Stirling's series, 1 / (360 r^3), is 1e-7.
+STIRLING_FROM = 30.0
 
 
 class NegativeBinomial(nn.Module):
@@ -49,7 +50,7 @@ class NegativeBinomial(nn.Module):
         r"""Log probability of the counts of each cell, in nats.
 
         .. math:: \log p(x) = \log\Gamma(x+r) - \log\Gamma(r) - \log x!
-                  + r \log\frac{r}{r+m} + x \log\frac{m}{r+m}
+                  + x u - (x + r) \log(1 + e^u), \quad u = \log\frac{m}{r}
 
         summed over genes. The Gamma terms vanish where x = 0, so they are
         worked out at the nonzero counts alone: nine in ten are zero.
@@ -65,9 +66,10 @@ class NegativeBinomial(nn.Module):
         Tensor, shape (..., cells)
         """
         r = self.log_r.exp()
-        mean = self.mean(output, library).clamp_min(SMALLEST_MEAN)
-        scale = (r + mean).log()
-        each = r * (self.log_r - scale) + x * (mean.log() - scale)
+        # In logs from the start: softmax itself may underflow to zero, and
+        # r log r against r log(r + m) would leave nothing of a large r.
+        log_odds = library.log() + output.log_softmax(-1) - self.log_r
+        each = x * log_odds - (x + r) * F.softplus(log_odds)
         return each.sum(-1) + self._gamma_terms(x, r)
 
     def sample(self, output, library, generator=None):
@@ -83,9 +85,17 @@ class NegativeBinomial(nn.Module):
         return torch.poisson(rate, generator=generator)
 
     def _gamma_terms(self, x, r):
-        """log Gamma(x+r) - log Gamma(r) - log x!, summed a cell: (cells,)."""
+        """Log Gamma(x+r) - log Gamma(r) - log x!, summed a cell: (cells,)."""
         cell, gene = x.nonzero(as_tuple=True)
         count, r = x[cell, gene], r[gene]
-        terms = torch.lgamma(count + r) - torch.lgamma(r)
-        terms = terms - torch.lgamma(count + 1)
+        terms = _log_rising(r, count) - torch.lgamma(count + 1)
         return terms.new_zeros(len(x)).index_add(0, cell, terms)
+
+
+def _log_rising(r, count):
+    """Log Gamma(r + count) - log Gamma(r), to single precision at any r."""
+    # Two large lgammas would cancel; Stirling's series cancels on paper.
+    series = (r - 0.5) * torch.log1p(count / r) + count * (r + count).log()
+    series = series - count + (1 / (r + count) - 1 / r) / 12
+    exact = torch.lgamma(r + count) - torch.lgamma(r)
+    return torch.where(r > STIRLING_FROM, series, exact)

@@ -5,6 +5,7 @@ methods are named as in scvi-tools.
 """
 
 import json
+import numbers
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from qbmvae_mini.latents import BoltzmannLatent, GaussianLatent
 from qbmvae_mini.relaxations import RELAXATIONS
 from qbmvae_mini.samplers import GibbsSampler
 from qbmvae_mini.training import (
+    check_whole,
     fit,
     load_state_tensors,
     read_tensors,
@@ -74,9 +76,9 @@ class CellVAE:
         settings = {
             "layer": layer,
             "batch_key": batch_key,
-            "n_hidden": n_hidden,
+            "n_hidden": check_whole("n_hidden", n_hidden, 1),
             "dropout": dropout,
-            "seed": seed,
+            "seed": check_whole("seed", seed, 0),
         }
         self._set_up(adata, latent, settings)
 
@@ -131,20 +133,24 @@ class CellVAE:
             raise ValueError(
                 f"validation is a share from 0 to below 1, not {validation!r}"
             )
+        self._refuse_unseen(self._cells)
         held_out, rest = self._split(validation)
-        self.history_ = fit(
-            self.module,
-            self._cells[rest],
-            self._cells[held_out],
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            lr=lr,
-            kl_warmup=kl_warmup,
-            patience=patience,
-            seed=self._settings["seed"],
-            resume=resume,
-            progress=progress,
-        )
+        try:
+            self.history_ = fit(
+                self.module,
+                self._cells[rest],
+                self._cells[held_out],
+                max_epochs=max_epochs,
+                batch_size=batch_size,
+                lr=lr,
+                kl_warmup=kl_warmup,
+                patience=patience,
+                seed=self._settings["seed"],
+                resume=resume,
+                progress=progress,
+            )
+        finally:
+            self.module.eval()  # also after Ctrl-C: no dropout in what is read
         return self
 
     def get_latent_representation(self, adata=None):
@@ -164,19 +170,22 @@ class CellVAE:
         return self._each(energy, adata)
 
     def get_log_likelihood(self, adata=None, n_samples=64):
-        """log p(x | library, batch) of each cell in nats, (cells,).
+        """Log p(x | library, batch) of each cell in nats, (cells,).
 
         Importance-weighted over `n_samples` exact draws, with the pessimistic
         end of the bracket of log Z: a lower bound on average.
         """
+        check_whole("n_samples", n_samples, 1)
 
         def score(x, batch):
             return self.module.log_likelihood(x, batch, n_samples)
 
+        self._settle_log_z()
         return self._each(score, adata, decodes=True)
 
     def get_elbo(self, adata=None):
         """Mean evidence lower bound in nats a cell, one exact draw each."""
+        self._settle_log_z()
         return float(self._each(self.module.elbo, adata, decodes=True).mean())
 
     def get_normalized_expression(self, adata=None, n_samples=25):
@@ -184,6 +193,7 @@ class CellVAE:
 
         Mean over `n_samples` exact draws of the code; rows sum to 1.
         """
+        check_whole("n_samples", n_samples, 1)
 
         def shares(x, batch):
             z = self.module.latent.sample(self.module.encode(x), n_samples)
@@ -205,6 +215,8 @@ class CellVAE:
         import anndata
         import pandas
 
+        check_whole("n", n, 1)
+        self._refuse_unseen(self._cells)
         rng = np.random.default_rng(self._settings["seed"])
         picked = rng.integers(len(self._cells), size=n)
         library = torch.from_numpy(
@@ -232,6 +244,7 @@ class CellVAE:
             "class": type(self).__name__,
             "settings": self._settings,
             "latent": self._latent_settings(),
+            "sampler": _sampler_name(latent),
             "genes": self.genes,
             "batches": self.batches,
             "history": self.history_,
@@ -252,15 +265,19 @@ class CellVAE:
         adata : AnnData
             Cells with the model's genes, in any order.
         **latent
-            What the file does not hold: ``latent`` for a `CellVAE`,
-            ``sampler`` for a `QBMVAE` whose sampler was not the default.
+            What the file does not hold: ``latent`` for a `CellVAE`; for a
+            `QBMVAE` its ``sampler`` unless that was a `GibbsSampler`, and its
+            ``relaxation`` if that was a function of your own.
 
         Raises
         ------
         FileNotFoundError
             If there is no saved model.
+        TypeError
+            If the model needs one of these and it is not given.
         ValueError
-            If the model was saved by another class.
+            If the model was saved by another class, or the weights do not fit
+            `latent`.
         """
         path = Path(directory) / "model.json"
         if not path.exists():
@@ -276,19 +293,31 @@ class CellVAE:
         model = cls.__new__(cls)
         model._set_up(
             adata,
-            cls._make_latent(facts["settings"], **facts["latent"], **latent),
+            cls._make_latent(facts["settings"], **facts["latent"] | latent),
             facts["settings"],
             facts["genes"],
             facts["batches"],
         )
         tensors, _ = read_tensors(path.with_name("weights.safetensors"))
         sampler = getattr(model.module.latent, "sampler", None)
+        if _sampler_name(model.module.latent) != facts["sampler"]:
+            if not latent:
+                raise TypeError(
+                    f"{str(directory)!r} was trained by {facts['sampler']}; "
+                    f"pass sampler={facts['sampler']}(...), or another one"
+                )
+            sampler = None  # chains of one kind mean nothing to another
         load_state_tensors(tensors, model.module, sampler)
         model.history_ = facts["history"]
         return model
 
     @staticmethod
-    def _make_latent(settings, *, latent):
+    def _make_latent(settings, *, latent=None):
+        if latent is None:
+            raise TypeError(
+                "a CellVAE's file does not hold the kind of its latent; call "
+                "CellVAE.load(directory, adata, latent=...)"
+            )
         return latent
 
     def _latent_settings(self):
@@ -300,20 +329,20 @@ class CellVAE:
         rng = np.random.default_rng(self._settings["seed"])
         order = rng.permutation(len(self._cells))
         n = round(share * len(order))
+        if n == len(order) or (share > 0 and n == 0):
+            raise ValueError(
+                f"validation={share} of {len(order)} cells leaves {n} to "
+                f"validate and {len(order) - n} to train; choose another "
+                "share, or 0 to train on all"
+            )
         return np.sort(order[:n]), np.sort(order[n:])
 
     @torch.no_grad()
     def _each(self, function, adata, *, decodes=False):
         """`function` of (x, batch) over all cells, as one array."""
         cells = self._cells if adata is None else self._read(adata, decodes)
-        if decodes and (cells.batch < 0).any():
-            key = self._settings["batch_key"]
-            unseen = adata.obs[key].astype(str)[(cells.batch < 0).numpy()]
-            raise ValueError(
-                f"batch {unseen.iloc[0]!r} of adata.obs[{key!r}] was not in "
-                f"training ({', '.join(self.batches)}); its cells can be "
-                "embedded but not decoded"
-            )
+        if decodes:
+            self._refuse_unseen(cells)
         with self._seeded():
             parts = [
                 function(x, batch).cpu()
@@ -322,6 +351,16 @@ class CellVAE:
                 )
             ]
         return torch.cat(parts).numpy()
+
+    def _refuse_unseen(self, cells):
+        """Only cells of a batch that was in training can be decoded."""
+        if (cells.batch < 0).any():
+            raise ValueError(
+                f"batch {cells.unseen[0]!r} of "
+                f"adata.obs[{self._settings['batch_key']!r}] was not in "
+                f"training ({', '.join(self.batches)}); its cells can be "
+                "embedded but not decoded"
+            )
 
     def _read(self, adata, decodes):
         """New cells. Only the decoder needs to know their batch."""
@@ -333,6 +372,10 @@ class CellVAE:
             batches=self.batches if decodes else None,
         )
         return cells
+
+    def _settle_log_z(self):
+        """What is reported deserves more than training's rough log Z."""
+        self.module.latent.estimate_log_z()
 
     @contextmanager
     def _seeded(self):
@@ -358,6 +401,7 @@ class GaussianVAE(CellVAE):
     """
 
     def __init__(self, adata, *, n_latent=10, **kwargs):
+        n_latent = check_whole("n_latent", n_latent, 1)
         super().__init__(adata, GaussianLatent(n_latent), **kwargs)
 
     @staticmethod
@@ -381,8 +425,8 @@ class QBMVAE(CellVAE):
         Number of bits, even.
     sampler : object with ``sample(machine, n)``, optional
         By default `GibbsSampler` with 512 persistent chains.
-    relaxation : str
-        A name of `qbmvae_mini.relaxations.RELAXATIONS`.
+    relaxation : str or callable
+        See `qbmvae_mini.latents.BitLatent`.
     **kwargs
         `layer`, `batch_key`, `n_hidden`, `dropout`, `seed` of `CellVAE`.
 
@@ -402,7 +446,7 @@ class QBMVAE(CellVAE):
         **kwargs,
     ):
         latent = self._make_latent(
-            {"seed": kwargs.get("seed", 0)},
+            {"seed": check_whole("seed", kwargs.get("seed", 0), 0)},
             n_latent=n_latent,
             sampler=sampler,
             relaxation=relaxation,
@@ -410,22 +454,34 @@ class QBMVAE(CellVAE):
         super().__init__(adata, latent, **kwargs)
 
     @staticmethod
-    def _make_latent(settings, *, n_latent, relaxation, sampler=None):
-        if not isinstance(n_latent, int) or n_latent < 2 or n_latent % 2:
+    def _make_latent(settings, *, n_latent, relaxation=None, sampler=None):
+        whole = isinstance(n_latent, numbers.Integral)
+        if not whole or n_latent < 2 or n_latent % 2:
             raise ValueError(
                 f"n_latent is an even number of bits, at least 2, not "
                 f"{n_latent!r}: half of them are left units, half right"
             )
-        machine = RBM(n_latent // 2, n_latent // 2, seed=settings["seed"])
-        sampler = sampler or GibbsSampler(
-            chains=512, sweeps=5, seed=settings["seed"]
-        )
+        if relaxation is None:
+            raise TypeError(
+                "the file does not hold a relaxation function of your own; "
+                "call QBMVAE.load(directory, adata, relaxation=...)"
+            )
+        half = int(n_latent) // 2
+        machine = RBM(half, half, seed=settings["seed"])
+        if sampler is None:
+            sampler = GibbsSampler(chains=512, sweeps=5, seed=settings["seed"])
         return BoltzmannLatent(machine, sampler, relaxation=relaxation)
 
     def _latent_settings(self):
         latent = self.module.latent
-        names = {function: name for name, function in RELAXATIONS.items()}
-        return {
-            "n_latent": latent.n_latent,
-            "relaxation": names[latent.relaxation],
-        }
+        settings = {"n_latent": latent.n_latent}
+        for name, function in RELAXATIONS.items():
+            if latent.relaxation is function:
+                settings["relaxation"] = name
+        return settings
+
+
+def _sampler_name(latent):
+    """Class of the latent's sampler, None where it needs none."""
+    sampler = getattr(latent, "sampler", None)
+    return None if sampler is None else type(sampler).__name__

@@ -6,23 +6,25 @@ renamed over it, so a killed process leaves either the old or the new state.
 """
 
 import json
+import numbers
 import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
+from qbmvae_mini.latents import ROUGH_AIS
+
 #: Epochs between two validations.
-VALIDATE_EVERY = 5
+VALIDATE_EVERY = 10
 
 #: Exact draws a cell for the validation likelihood.
 VALIDATION_SAMPLES = 16
 
-#: Effort of log Z at a validation, and the width at which it is no use.
-VALIDATION_AIS = {"chains": 250, "temperatures": 400}
+#: Width in nats at which a bracket of log Z is of no use to a validation.
 WIDEST_BRACKET = 0.4
 
 #: Gradient norm above which the step is scaled down.
@@ -72,17 +74,48 @@ def fit(
     list of dict
         One entry an epoch: ``epoch``, ``loss`` (training, nats a cell) and,
         where validated, ``validation`` (log-likelihood, nats a cell).
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range, the loss or its gradient stops being
+        finite, or `resume` is the checkpoint of another run.
     """
     from lightning_fabric import Fabric
 
+    check_whole("max_epochs", max_epochs, 0)
+    check_whole("batch_size", batch_size, 1)
+    check_whole("kl_warmup", kl_warmup, 0)
+    check_whole("patience", patience, 1)
+    if not lr > 0:
+        raise ValueError(f"lr, the learning rate, is above 0, not {lr!r}")
     fabric = Fabric(accelerator="auto", devices=1)
     optimizer = torch.optim.Adam(vae.parameters(), lr=lr, fused=True)
     module, optimizer = fabric.setup(vae, optimizer)
-    state = _State(vae, optimizer, cells, seed=seed, lr=lr)
+    if resume is not None:
+        resume = Path(resume)
+        if resume.is_dir():
+            raise IsADirectoryError(
+                f"resume is a file to write, but {str(resume)!r} is a directory"
+            )
+        # Now, rather than after the first epochs: the place may be read-only.
+        resume.parent.mkdir(parents=True, exist_ok=True)
+    run = {
+        "seed": seed,
+        "lr": lr,
+        "batch_size": batch_size,
+        "kl_warmup": kl_warmup,
+        "latent": type(vae.latent).__name__,
+        "weights": sum(weight.numel() for weight in vae.parameters()),
+        "cells": len(cells),
+        "UMIs": int(cells.counts.sum(dtype=np.float64)),
+        "validation cells": len(validation),
+    }
+    state = _State(vae, optimizer, run)
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        if resume is not None and Path(resume).exists():
+        if resume is not None and resume.exists():
             state.load(resume)
         epochs = range(len(state.history), max_epochs)
         bar = tqdm(epochs, disable=not progress, unit="epoch")
@@ -100,7 +133,9 @@ def fit(
                 if score is not None and kl_weight == 1:
                     state.judge(score)
                 entry["validation"] = score
-                bar.set_postfix(loss=f"{loss:.1f}", validation=f"{score or 0:.1f}")
+                bar.set_postfix(
+                    loss=f"{loss:.1f}", validation=f"{score or 0:.1f}"
+                )
             state.history.append(entry)
             if resume is not None and (epoch + 1) % VALIDATE_EVERY == 0:
                 state.save(resume)
@@ -120,7 +155,18 @@ def _train_epoch(fabric, module, optimizer, cells, size, kl_weight, epoch):
     for x, batch in cells.minibatches(size, order=order, device=fabric.device):
         loss = module(x, batch, kl_weight).mean()
         fabric.backward(loss)
-        fabric.clip_gradients(module, optimizer, max_norm=MAX_GRADIENT_NORM)
+        norm = fabric.clip_gradients(
+            module,
+            optimizer,
+            max_norm=MAX_GRADIENT_NORM,
+            error_if_nonfinite=False,
+        )
+        if not (loss.isfinite() and norm.isfinite()):
+            raise ValueError(
+                f"training has diverged in epoch {epoch}: the loss is "
+                f"{loss.item():.4g} and the gradient's norm {norm:.4g}; "
+                "make the model anew and try a smaller learning rate (lr)"
+            )
         optimizer.step()
         optimizer.zero_grad()
         total += float(loss.detach()) * len(x)
@@ -131,7 +177,7 @@ def _validate(vae, cells, size, device):
     """Mean log-likelihood by exact draws, or None while log Z is too vague."""
     vae.eval()
     if hasattr(vae.latent, "sampler"):
-        bracket = vae.latent.estimate_log_z(**VALIDATION_AIS)
+        bracket = vae.latent.estimate_log_z(**ROUGH_AIS)
         if bracket.upper - bracket.lower > WIDEST_BRACKET:
             return None
     scores = [
@@ -144,11 +190,11 @@ def _validate(vae, cells, size, device):
 class _State:
     """Everything that a killed training run needs to go on."""
 
-    def __init__(self, vae, optimizer, cells, *, seed, lr):
+    def __init__(self, vae, optimizer, run):
         self.vae = vae
         self.optimizer = optimizer
         self.sampler = getattr(vae.latent, "sampler", None)
-        self.run = {"seed": seed, "lr": lr, "cells": len(cells)}
+        self.run = run  # JSON facts that tell one run from another
         self.history = []
         self.best = None  # {name: tensor} of weights and chains
         self.best_score = None
@@ -188,10 +234,22 @@ class _State:
     def load(self, path):
         """Take up the state written by `save`."""
         tensors, facts = read_tensors(path)
-        if facts["run"] != self.run:
+        if "run" not in facts:
+            raise ValueError(
+                f"{str(path)!r} is no checkpoint of a training run; name "
+                "another file"
+            )
+        run = facts["run"]
+        differs = [
+            f"{name} was {run.get(name)}, is {value}"
+            for name, value in self.run.items()
+            if run.get(name) != value
+        ]
+        if differs:
             raise ValueError(
                 f"the checkpoint {str(path)!r} is of another run "
-                f"({facts['run']}, now {self.run}); remove it to start anew"
+                f"({'; '.join(differs)}); name another file for this run, or "
+                "remove that one to start anew"
             )
         self.history = facts["history"]
         self.best_score, self.stale = facts["best_score"], facts["stale"]
@@ -225,7 +283,14 @@ def state_tensors(vae, sampler=None):
 
 def load_state_tensors(tensors, vae, sampler=None):
     """Put back what `state_tensors` gave."""
-    vae.load_state_dict(_below(tensors, "vae."))
+    try:
+        vae.load_state_dict(_below(tensors, "vae."))
+    except RuntimeError as error:
+        raise ValueError(
+            "the saved weights do not fit this network; give the latent that "
+            f"was trained, here is a {type(vae.latent).__name__} of width "
+            f"{vae.latent.n_latent}"
+        ) from error
     chains = _below(tensors, "sampler.")
     if chains and hasattr(sampler, "load_state_dict"):
         sampler.load_state_dict(chains)
@@ -238,16 +303,35 @@ def write_tensors(path, tensors, facts):
     new = path.with_name(path.name + ".new")
     tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
     save_file(tensors, new, metadata={"facts": json.dumps(facts)})
-    with open(new, "rb") as file:
+    with open(new, "r+b") as file:  # Windows syncs writable files alone
         os.fsync(file.fileno())
     os.replace(new, path)
 
 
 def read_tensors(path):
     """Tensors and facts of a file written by `write_tensors`."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-        return tensors, json.loads(file.metadata()["facts"])
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{str(path)!r} is not a file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()  # `file` itself cannot be looped over
+            tensors = {name: file.get_tensor(name) for name in names}
+            facts = (file.metadata() or {})["facts"]
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(
+            f"{str(path)!r} is damaged or was not written by qbmvae_mini; "
+            "name another file or remove it"
+        ) from error
+    return tensors, json.loads(facts)
+
+
+def check_whole(name, value, least):
+    """`value` as an int, refused unless a whole number of at least `least`."""
+    if not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(
+            f"{name} is a whole number of at least {least}, not {value!r}"
+        )
+    return int(value)
 
 
 def _below(tensors, prefix):

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from qbmvae_mini.likelihoods import NegativeBinomial
 
-#: Numbers held at once while scoring many draws, 64 MB in float32.
-MAX_ELEMENTS = 2**24
+#: Numbers held at once while scoring many draws: 4 MB, which a cache holds.
+MAX_ELEMENTS = 2**20
 
 
 class VAE(nn.Module):
@@ -98,7 +98,7 @@ class VAE(nn.Module):
         return self.decoder(inputs)
 
     def log_prob(self, x, z, batch):
-        """log p(x | z, library, batch) in nats, (..., cells)."""
+        """Log p(x | z, library, batch) in nats, (..., cells)."""
         library = x.sum(-1, keepdim=True)
         return self.likelihood.log_prob(x, self.decode(z, batch), library)
 

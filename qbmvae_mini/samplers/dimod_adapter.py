@@ -45,7 +45,9 @@ class DimodSampler:
 
     def __init__(self, child, *, seed=0, **kwargs):
         if not isinstance(child, dimod.Sampler):
-            raise TypeError(f"child is a dimod.Sampler, not {type(child).__name__}")
+            raise TypeError(
+                f"child is a dimod.Sampler, not {type(child).__name__}"
+            )
         known = child.parameters
         if "num_reads" not in known:
             raise TypeError(

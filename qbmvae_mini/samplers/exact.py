@@ -44,20 +44,22 @@ class ExactSampler:
         The probabilities are held constant, so the gradient is the mean
         gradient of E: the negative phase, free of sampling noise.
         """
+        machine.check()
+        if isinstance(machine, RBM):
+            with torch.no_grad():
+                kept, log_weights, layer = _smaller_layer(machine)
+                # E is multilinear: the other layer may enter by its means.
+                states = _join(kept, _other_means(machine, kept, layer), layer)
+            return log_weights.softmax(0) @ machine.energy(states)
         states = _states(machine.n_units, machine.bias)
         energy = machine.energy(states)
-        return (energy.detach().neg().softmax(0) * energy).sum()
+        return energy.detach().neg().softmax(0) @ energy
 
     def _sample_rbm(self, machine, n):
-        layer = "left" if machine.n_left <= machine.n_right else "right"
-        size = min(machine.n_left, machine.n_right)
-        states = _states(size, machine.a)
-        kept = states[self._draw(-machine.free_energy(states, layer), n)]
-        if layer == "left":
-            other = torch.sigmoid(machine.c + kept @ machine.W)
-            return torch.cat([kept, self._bits(other)], dim=1)
-        other = torch.sigmoid(machine.a + kept @ machine.W.T)
-        return torch.cat([self._bits(other), kept], dim=1)
+        states, log_weights, layer = _smaller_layer(machine)
+        kept = states[self._draw(log_weights, n)]
+        other = self._bits(_other_means(machine, kept, layer))
+        return _join(kept, other, layer)
 
     def _draw(self, log_weights, n):
         """Indices of `n` draws from softmax(log_weights)."""
@@ -77,6 +79,26 @@ class ExactSampler:
     def load_state_dict(self, state):
         """Continue with the random state of `state_dict`."""
         self._generator.set_state(state["generator"].cpu())
+
+
+def _smaller_layer(machine):
+    """Its states, their log weights -F, and which layer of the RBM it is."""
+    layer = "left" if machine.n_left <= machine.n_right else "right"
+    size = min(machine.n_left, machine.n_right)
+    states = _states(size, machine.a)
+    return states, -machine.free_energy(states, layer), layer
+
+
+def _other_means(machine, kept, layer):
+    """Means of the other layer's bits, given those of `layer`."""
+    if layer == "left":
+        return torch.sigmoid(machine.c + kept @ machine.W)
+    return torch.sigmoid(machine.a + kept @ machine.W.T)
+
+
+def _join(kept, other, layer):
+    left_first = (kept, other) if layer == "left" else (other, kept)
+    return torch.cat(left_first, dim=1)
 
 
 def _states(n_units, like):

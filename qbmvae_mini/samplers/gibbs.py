@@ -49,7 +49,7 @@ def sweep(machine, z, beta=1.0, *, sweeps=1, generator=None):
             on.sigmoid_()
             # uniform < p is three times as fast as torch.bernoulli.
             uniform = torch.empty_like(on).uniform_(generator=generator)
-            z[:, target] = uniform < on
+            z[:, target] = uniform.lt_(on)
     return z
 
 

@@ -1,0 +1,276 @@
+"""Energies, signs and graphs, against loops over every unit and pair."""
+
+import itertools
+
+import dimod
+import numpy as np
+import pytest
+import torch
+from oracles import (
+    KINDS,
+    SPARSE_EDGES,
+    energies,
+    law,
+    listed,
+    listed_log_q,
+    random_machine,
+    randomise,
+)
+
+from qbmvae_mini.boltzmann import RBM, BoltzmannMachine, all_states
+
+DOUBLE = torch.float64
+
+
+@pytest.fixture(params=KINDS)
+def machine(request):
+    """Each kind of machine in turn, in double precision."""
+    return random_machine(request.param, dtype=DOUBLE)
+
+
+@torch.no_grad()
+def all_energies(machine):
+    states = all_states(machine.n_units, dtype=machine.bias.dtype)
+    return machine.energy(states).numpy()
+
+
+def test_energy_is_the_sum_over_units_and_pairs(machine):
+    np.testing.assert_allclose(
+        all_energies(machine), energies(machine), rtol=1e-12
+    )
+
+
+def test_signs_of_a_two_unit_machine_are_those_of_the_book():
+    machine = BoltzmannMachine(2).double()
+    machine.load_state_dict(
+        {
+            "bias": torch.tensor([1.0, 20.0]),
+            "coupling": torch.tensor([300.0]),
+            "edges": torch.tensor([[0], [1]]),
+            "offset": torch.tensor(4000.0),
+        }
+    )
+    # 00, 01, 10, 11
+    assert all_energies(machine).tolist() == [4000, 3980, 3999, 3679]
+
+
+def test_signs_of_a_two_by_one_rbm_are_those_of_the_book():
+    machine = RBM(2, 1).double()
+    with torch.no_grad():
+        machine.a.copy_(torch.tensor([1.0, 2.0]))
+        machine.c.copy_(torch.tensor([10.0]))
+        machine.W.copy_(torch.tensor([[100.0], [200.0]]))
+    z = torch.tensor([[1, 0, 0], [0, 1, 1], [1, 1, 1]], dtype=DOUBLE)
+    assert machine.energy(z).tolist() == [-1, -212, -313]
+    v, h = machine.split(z)
+    assert v.shape == (3, 2)
+    assert h.tolist() == [[0], [1], [1]]
+
+
+def test_energy_keeps_leading_axes(machine):
+    z = all_states(machine.n_units)[:12].reshape(2, 3, 2, -1)
+    energy = machine.energy(z)
+    assert energy.shape == (2, 3, 2)
+    assert torch.equal(energy.flatten(), machine.energy(z.flatten(0, 2)))
+
+
+def test_mean_energy_of_independent_bits_is_the_energy_of_their_means(machine):
+    logits = torch.randn(4, machine.n_units, dtype=DOUBLE) * 2
+    by_listing = listed_log_q(logits).exp() @ torch.from_numpy(
+        energies(machine)
+    )
+    torch.testing.assert_close(
+        machine.energy(logits.sigmoid()), by_listing, rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("layer", ["left", "right"])
+def test_free_energy_sums_the_other_layer_out(layer):
+    machine = random_machine("rbm", dtype=DOUBLE)
+    n_left, n_right = machine.n_left, machine.n_right
+    table = -energies(machine).reshape(2**n_left, 2**n_right)
+    expected = -np.logaddexp.reduce(table, axis=1 if layer == "left" else 0)
+    kept = torch.from_numpy(listed(n_left if layer == "left" else n_right))
+    found = machine.free_energy(kept, layer).detach()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_free_energy_knows_two_layers_only():
+    with pytest.raises(ValueError, match='"left" or "right", not \'top\''):
+        RBM(2, 2).free_energy(torch.zeros(2), "top")
+
+
+def test_conditionals_are_those_of_the_law(machine):
+    n = machine.n_units
+    p = dict(zip(map(tuple, listed(n)), law(machine), strict=True))
+    z = all_states(n)
+    for target, source, weight, bias in machine.conditionals():
+        on = torch.sigmoid(bias + z[:, source] @ weight)
+        for unit, column in zip(
+            np.atleast_1d(np.arange(n)[target]), on.T, strict=True
+        ):
+            for state, found in zip(listed(n), column, strict=True):
+                one, zero = state.copy(), state.copy()
+                one[unit], zero[unit] = 1, 0
+                one, zero = p[tuple(one)], p[tuple(zero)]
+                assert float(found) == pytest.approx(one / (one + zero))
+
+
+def test_a_sweep_redraws_every_unit_once_and_no_coupled_pair_together(machine):
+    coupled = {frozenset(edge) for edge in machine.edges.T.tolist()}
+    redrawn = []
+    for target, *_ in machine.conditionals():
+        block = np.atleast_1d(np.arange(machine.n_units)[target]).tolist()
+        redrawn += block
+        together = map(frozenset, itertools.combinations(block, 2))
+        assert coupled.isdisjoint(together)
+    assert sorted(redrawn) == list(range(machine.n_units))
+
+
+def test_an_odd_ring_takes_three_colours():
+    assert len(random_machine("sparse").conditionals()) == 3
+
+
+def test_coupling_matrix_is_symmetric_with_zero_diagonal():
+    matrix = random_machine("sparse").coupling_matrix().detach()
+    assert torch.equal(matrix, matrix.T)
+    assert matrix.diagonal().abs().max() == 0
+    assert int((matrix != 0).sum()) == 2 * len(SPARSE_EDGES)
+
+
+# dimod
+
+
+def test_dimod_agrees_on_the_energy_of_every_state(machine):
+    bqm = machine.to_bqm()
+    assert bqm.vartype is dimod.BINARY
+    states = listed(machine.n_units)
+    found = bqm.energies((states, list(range(machine.n_units))))
+    np.testing.assert_allclose(found, energies(machine), rtol=1e-12)
+    assert bqm.offset == float(machine.offset)
+
+
+def test_a_machine_survives_the_way_to_dimod_and_back(machine):
+    args = (machine.n_left,) if isinstance(machine, RBM) else ()
+    back = type(machine).from_bqm(machine.to_bqm(), *args)
+    pairs = {frozenset(edge) for edge in machine.edges.T.tolist()}
+    assert {frozenset(edge) for edge in back.edges.T.tolist()} == pairs
+    np.testing.assert_allclose(
+        all_energies(back.double()), energies(machine), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("labels", ["abcd", [3, 10, 2, 1], [2, 3, 1, "x"]])
+def test_units_follow_sorted_labels_or_else_the_models_own_order(labels):
+    rng = np.random.default_rng(0)
+    spins = dimod.BinaryQuadraticModel(dimod.SPIN)
+    spins.offset = 1.5
+    for label in labels:
+        spins.add_linear(label, rng.normal())
+    for i, j in [(0, 2), (3, 1), (2, 3)]:
+        spins.add_quadratic(labels[i], labels[j], rng.normal())
+    order = labels if "x" in labels else sorted(labels)
+    machine = BoltzmannMachine.from_bqm(spins)
+    found = all_energies(machine.double())
+    expected = spins.energies((2 * listed(4) - 1, order))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    assert machine.edges.shape == (2, 3)
+    assert spins.vartype is dimod.SPIN  # the caller's model is left alone
+
+
+def test_a_sparse_model_becomes_an_rbm_with_zeros_for_missing_couplings():
+    bqm = dimod.BinaryQuadraticModel(
+        {0: 1.0, 1: 2.0, 2: -1.0, 3: 0.5}, {(0, 2): -3.0}, 2.5, "BINARY"
+    )
+    machine = RBM.from_bqm(bqm, n_left=2)
+    expected = bqm.energies((listed(4), [0, 1, 2, 3]))
+    np.testing.assert_allclose(all_energies(machine.double()), expected)
+
+
+def test_a_coupling_within_a_layer_is_no_rbm():
+    bqm = dimod.BinaryQuadraticModel({}, {("a", "b"): 1.0}, 0.0, "BINARY")
+    bqm.add_variable("c")
+    with pytest.raises(ValueError, match="'[ab]' and '[ab]' are coupled"):
+        RBM.from_bqm(bqm, n_left=2)
+
+
+# Saved and restored
+
+
+def test_state_dict_restores_graph_offset_and_weights():
+    old = random_machine("sparse")
+    # As many edges, between other units.
+    new = BoltzmannMachine(8, [(0, i) for i in range(1, 8)] + [(1, 2)])
+    new.load_state_dict(old.state_dict())
+    assert torch.equal(new.edges, old.edges)
+    assert float(new.offset) == float(old.offset) != 0
+    np.testing.assert_array_equal(all_energies(new), all_energies(old))
+    for ours, theirs in zip(
+        new.conditionals(), old.conditionals(), strict=True
+    ):
+        assert ours[0] == theirs[0]  # coloured anew for the loaded graph
+        assert torch.equal(ours[2], theirs[2])
+
+
+def test_state_dict_restores_an_rbm():
+    old, new = random_machine("rbm"), RBM(3, 5)
+    new.load_state_dict(old.state_dict())
+    np.testing.assert_array_equal(all_energies(new), all_energies(old))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda s: RBM(3, 4, seed=s), lambda s: BoltzmannMachine(5, seed=s)]
+)
+def test_the_seed_decides_the_small_first_couplings(make):
+    one, same, other = (make(s).coupling.detach() for s in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert 0 < one.abs().max() < 0.1
+
+
+# States
+
+
+def test_states_count_upwards_with_the_last_unit_fastest():
+    np.testing.assert_array_equal(all_states(4).numpy(), listed(4))
+    np.testing.assert_array_equal(all_states(4, 5, 9), listed(4)[5:9])
+    assert all_states(3, dtype=torch.float32).dtype == torch.float32
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("edges", "sentence"),
+    [
+        ([(0, 1), (2, 2)], "unit 2 is coupled to itself"),
+        ([(0, 1), (1, 0)], r"edge \(1, 0\) is given twice"),
+        ([(0, 4)], r"edge \(0, 4\) names a unit outside 0 to 3"),
+        ([(-1, 2)], r"edge \(-1, 2\) names a unit outside 0 to 3"),
+    ],
+)
+def test_a_wrong_graph_is_refused_with_the_edge_named(edges, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        BoltzmannMachine(4, edges)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, "3", None])
+def test_a_size_is_a_whole_number(size):
+    with pytest.raises(ValueError, match="n_units is a whole number"):
+        BoltzmannMachine(size)
+    with pytest.raises(ValueError, match="n_right is a whole number"):
+        RBM(2, size)
+
+
+def test_too_many_states_are_not_listed():
+    with pytest.raises(ValueError, match=r"25 units have 2\^25 states.*24"):
+        all_states(25)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["a", "c", "W"])
+def test_nan_weights_end_in_a_sentence_that_names_them(name, value):
+    machine = randomise(RBM(2, 2))
+    getattr(machine, name).data.view(-1)[0] = value
+    with pytest.raises(ValueError, match=f"machine's {name} holds NaN or inf"):
+        machine.to_bqm()

@@ -1,0 +1,304 @@
+"""The door: what is not a count does not come in, and nothing is changed."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from synthetic import two_clusters, unchanged, with_counts
+
+from qbmvae_mini.cells import Cells, read_cells
+
+
+@pytest.fixture
+def adata():
+    return two_clusters(n_cells=20, n_genes=8)
+
+
+def dense(adata):
+    return adata.X.toarray()
+
+
+def put(value):
+    def change(x):
+        x[3, 2] = value
+        return x
+
+    return change
+
+
+def empty_cell(x):
+    x[5] = 0
+    return x
+
+
+def empty_gene(x):
+    x[:, 6] = 0
+    return x
+
+
+def per_10_000(x):
+    return 1e4 * x / x.sum(axis=1, keepdims=True)
+
+
+#: What is done to the counts, and what the sentence must say.
+NOT_COUNTS = {
+    "negative": (put(-2), r"negative.*-2.*raw counts"),
+    "scaled": (lambda x: x - x.mean(), r"negative.*scaled.*raw counts"),
+    "half": (put(2.5), r"not whole numbers.*2\.5.*raw counts"),
+    "log": (np.log1p, r"not whole numbers.*log-transformed.*raw counts"),
+    "normalised": (per_10_000, r"not whole.*normalised.*raw counts"),
+    "nan": (put(np.nan), r"NaN or infinite.*whole numbers"),
+    "infinite": (put(np.inf), r"NaN or infinite.*whole numbers"),
+    "minus infinite": (put(-np.inf), r"NaN or infinite.*whole numbers"),
+    "too many": (put(2.0**24 + 2), r"16777218.*2\^24"),
+    "empty cell": (empty_cell, r"no count.*1 of 20 cells.*'cell5'.*filter_cells"),
+    "empty gene": (empty_gene, r"no count for 1 of 8 genes.*'gene6'.*filter_genes"),
+}
+
+
+@pytest.mark.parametrize("matrix", [np.asarray, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize("name", NOT_COUNTS)
+def test_numbers_that_are_no_counts_are_refused(adata, name, matrix):
+    change, words = NOT_COUNTS[name]
+    broken = with_counts(adata, matrix(change(dense(adata))))
+    broken.layers["counts"] = broken.X.copy()
+    with unchanged(broken):
+        with pytest.raises(ValueError, match=r"adata\.X.*" + words):
+            read_cells(broken)
+        with pytest.raises(ValueError, match=r"layers\['counts'\].*" + words):
+            read_cells(broken, layer="counts")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, complex, object])
+def test_number_types_that_cannot_hold_counts_are_refused(adata, dtype):
+    broken = with_counts(adata, dense(adata).astype(dtype))
+    words = r"adata\.X has dtype .*integers, float32 or float64"
+    with unchanged(broken), pytest.raises(TypeError, match=words):
+        read_cells(broken)
+
+
+@pytest.mark.parametrize("index", [np.s_[5, :], np.s_[:, 6]])
+def test_zeros_that_are_stored_count_as_nothing(adata, index):
+    counts = dense(adata)
+    stored = scipy.sparse.csr_matrix(np.ones_like(counts))
+    counts[index] = 0
+    stored.data = counts.ravel()
+    broken = with_counts(adata, stored)
+    with unchanged(broken), pytest.raises(ValueError, match="has no count"):
+        read_cells(broken)
+
+
+def test_a_cell_without_counts_in_the_genes_of_the_model_is_refused(adata):
+    counts = dense(adata)
+    counts[5] = 0
+    counts[5, 7] = 9
+    other = with_counts(adata, counts)
+    words = "no count in the model's genes for 1 of 20.*'cell5'.*filter_cells"
+    with unchanged(other), pytest.raises(ValueError, match=words):
+        read_cells(other, genes=["gene0", "gene1"])
+
+
+def test_a_gene_that_is_empty_in_new_cells_is_fine(adata):
+    counts = dense(adata)
+    counts[:, 6] = 0
+    new = with_counts(adata, counts)
+    cells, _, _ = read_cells(new, genes=list(adata.var_names))
+    np.testing.assert_array_equal(cells.counts.toarray(), counts)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        ({"layer": "raw"}, "no layer 'raw'.*layers are: none"),
+        ({"batch_key": "donor"}, "no column 'donor'.*'kind', 'batch'"),
+        ({"genes": ["gene0", "INS"]}, "lacks 1 of the model's 2.*'INS'"),
+    ],
+)
+def test_what_is_missing_is_named_beside_what_is_there(adata, ask, words):
+    with unchanged(adata), pytest.raises(KeyError, match=words):
+        read_cells(adata, **ask)
+
+
+@pytest.mark.parametrize("genes", [None, ["gene0"]])
+def test_two_genes_of_one_name_are_refused(adata, genes):
+    adata.var_names = ["gene0", "same", "same", *adata.var_names[3:]]
+    words = r"'same' stands twice.*var_names_make_unique"
+    with unchanged(adata), pytest.raises(ValueError, match=words):
+        read_cells(adata, genes=genes)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+@pytest.mark.parametrize("dtype", [object, "category"])
+def test_cells_without_a_batch_are_refused(adata, missing, dtype):
+    labels = adata.obs["batch"].astype(object)
+    labels.iloc[[2, 4]] = missing
+    adata.obs["batch"] = labels.astype(dtype)
+    words = r"obs\['batch'\] is missing for 2 cells; give every cell a batch"
+    with unchanged(adata), pytest.raises(ValueError, match=words):
+        read_cells(adata, batch_key="batch")
+
+
+def test_no_cells_no_genes_and_no_matrix_are_refused(adata):
+    with pytest.raises(ValueError, match="adata holds no cells"):
+        read_cells(adata[:0])
+    with pytest.raises(ValueError, match="adata holds no genes"):
+        read_cells(adata[:, :0])
+    bare = anndata.AnnData(obs=adata.obs, var=adata.var)
+    with pytest.raises(ValueError, match=r"adata\.X is empty; name the layer"):
+        read_cells(bare)
+
+
+def test_a_bare_matrix_is_refused_with_the_way_to_wrap_it(adata):
+    for matrix in (dense(adata), adata.X, adata.to_df()):
+        with pytest.raises(TypeError, match=r"not \w+; .*anndata\.AnnData\("):
+            read_cells(matrix)
+
+
+def doubled(counts):
+    """CSR that stores every count as two halves at one place."""
+    once = scipy.sparse.csr_matrix(counts)
+    halves = np.repeat(once.data / 2, 2)
+    places = np.repeat(once.indices, 2), 2 * once.indptr
+    return scipy.sparse.csr_matrix((halves, *places), once.shape)
+
+
+def backwards(counts):
+    """CSR whose rows list their columns from right to left."""
+    matrix = scipy.sparse.csr_matrix(counts)
+    for start, stop in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+        for part in (matrix.data, matrix.indices):
+            part[start:stop] = part[start:stop][::-1].copy()
+    matrix.has_sorted_indices = False
+    return matrix
+
+
+STORED_AS = {
+    "dense": np.asarray,
+    "fortran": np.asfortranarray,
+    "CSR": scipy.sparse.csr_matrix,
+    "CSC": scipy.sparse.csc_matrix,
+    "CSR array": scipy.sparse.csr_array,
+    "CSC array": scipy.sparse.csc_array,
+    "two halves": doubled,
+    "backwards": backwards,
+    "float64": lambda x: x.astype(np.float64),
+    "int64": lambda x: x.astype(np.int64),
+    "uint8": lambda x: x.astype(np.uint8),
+    "CSR of int32": lambda x: scipy.sparse.csr_matrix(x.astype(np.int32)),
+}
+
+
+@pytest.mark.parametrize("name", STORED_AS)
+def test_however_counts_are_stored_they_are_the_same(adata, name):
+    counts = dense(adata)
+    stored = with_counts(adata, STORED_AS[name](counts))
+    stored.layers["counts"] = STORED_AS[name](counts)
+    with unchanged(stored):
+        for layer in (None, "counts"):
+            cells, _, _ = read_cells(stored, layer=layer)
+            np.testing.assert_array_equal(cells.counts.toarray(), counts)
+            assert cells.counts.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["dense", "CSR", "CSC"])
+def test_a_file_opened_backed_gives_the_same(adata, name, tmp_path):
+    counts = dense(adata)
+    stored = with_counts(adata, STORED_AS[name](counts))
+    stored.layers["counts"] = STORED_AS[name](counts)
+    stored.write_h5ad(tmp_path / "cells.h5ad")
+    before = (tmp_path / "cells.h5ad").read_bytes()
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    for layer in (None, "counts"):
+        cells, _, _ = read_cells(backed, layer=layer)
+        np.testing.assert_array_equal(cells.counts.toarray(), counts)
+    part, _, _ = read_cells(backed[5:9], genes=list(adata.var_names))
+    np.testing.assert_array_equal(part.counts.toarray(), counts[5:9])
+    backed.file.close()
+    assert (tmp_path / "cells.h5ad").read_bytes() == before
+
+
+def test_a_view_gives_its_own_cells_and_stays_a_view(adata):
+    view = adata[::3]
+    cells, _, _ = read_cells(view, genes=list(adata.var_names))
+    np.testing.assert_array_equal(cells.counts.toarray(), dense(adata)[::3])
+    assert view.is_view
+
+
+def test_later_changes_of_adata_do_not_reach_the_cells(adata):
+    adata.X = backwards(dense(adata))
+    counts = dense(adata)
+    cells, _, _ = read_cells(adata)
+    adata.X.sort_indices()  # in place: moves the columns' numbers
+    np.testing.assert_array_equal(cells.counts.toarray(), counts)
+    adata.X.data[:] = 0
+    np.testing.assert_array_equal(cells.counts.toarray(), counts)
+
+
+def test_genes_are_matched_by_name_and_further_ones_left_out(adata):
+    wanted = ["gene5", "gene0", "gene3"]
+    shuffled = adata[:, ::-1].copy()
+    cells, genes, _ = read_cells(shuffled, genes=wanted)
+    assert genes == wanted
+    np.testing.assert_array_equal(
+        cells.counts.toarray(), adata[:, wanted].X.toarray()
+    )
+
+
+def test_the_largest_count_that_float32_can_hold_is_taken(adata):
+    counts = put(2.0**24)(dense(adata))
+    cells, _, _ = read_cells(with_counts(adata, counts))
+    assert cells.counts.max() == 2**24
+
+
+def test_two_cells_of_one_name_are_two_cells(adata):
+    adata.obs_names = ["same"] * adata.n_obs
+    cells, _, _ = read_cells(adata)
+    np.testing.assert_array_equal(cells.counts.toarray(), dense(adata))
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["b", "a"] * 10, ["a", "b"]),
+        ([2, 1] * 10, ["1", "2"]),
+        ([True, False] * 10, ["False", "True"]),
+        (pd.Categorical(["b", "a"] * 10, ["b", "unused", "a"]), ["a", "b"]),
+    ],
+)
+def test_batches_are_numbered_in_the_order_of_their_names(adata, labels, names):
+    adata.obs["batch"] = labels
+    cells, _, batches = read_cells(adata, batch_key="batch")
+    assert batches == names
+    assert cells.batch.tolist() == [1, 0] * 10
+    assert list(cells.unseen) == []
+
+
+def test_an_unseen_batch_is_numbered_minus_one_and_named(adata):
+    cells, _, batches = read_cells(
+        adata, batch_key="batch", batches=["right", "other"]
+    )
+    assert batches == ["right", "other"]
+    seen = (adata.obs["batch"] == "right").to_numpy()
+    assert cells.batch.tolist() == np.where(seen, 0, -1).tolist()
+    assert list(cells.unseen) == ["left"]
+    assert list(cells[:3].unseen) == ["left"]
+
+
+def test_minibatches_visit_each_cell_once_in_the_order_given(adata):
+    cells, _, _ = read_cells(adata[:13].copy(), batch_key="batch", genes=None)
+    order = np.random.default_rng(0).permutation(13)
+    parts = list(cells.minibatches(4, order=order))
+    assert [len(x) for x, _ in parts] == [4, 4, 4, 1]
+    x = np.concatenate([x for x, _ in parts])
+    batch = np.concatenate([batch for _, batch in parts])
+    np.testing.assert_array_equal(x, dense(adata)[order])
+    np.testing.assert_array_equal(batch, cells.batch.numpy()[order])
+
+
+def test_a_minibatch_may_be_larger_than_the_data(adata):
+    cells, _, _ = read_cells(adata)
+    assert isinstance(cells, Cells)
+    ((x, batch),) = cells.minibatches(1000)
+    np.testing.assert_array_equal(x, dense(adata))
+    assert batch.tolist() == [0] * adata.n_obs

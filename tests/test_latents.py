@@ -1,0 +1,555 @@
+"""Latents: every KL, and every gradient of it, against the sum over states."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from oracles import (
+    KINDS,
+    judge,
+    listed,
+    listed_energy,
+    listed_kl,
+    listed_log_q,
+    log_z,
+    random_machine,
+    randomise,
+    relative_error,
+)
+from torch.nn import functional as F
+
+from qbmvae_mini import latents
+from qbmvae_mini.boltzmann import RBM
+from qbmvae_mini.latents import (
+    BernoulliLatent,
+    BoltzmannLatent,
+    GaussianLatent,
+)
+from qbmvae_mini.partition import Bracket
+from qbmvae_mini.samplers import ExactSampler, GibbsSampler
+
+DOUBLE = torch.float64
+TOLERANCE = 1e-5
+#: Rows count differently, so a mean over rows cannot pass for a sum.
+ROWS = torch.tensor([1.0, -0.3, 2.5], dtype=DOUBLE)
+
+
+def some_logits(n):
+    generator = torch.Generator().manual_seed(12)
+    return 1.5 * torch.randn(3, n, generator=generator, dtype=DOUBLE)
+
+
+def boltzmann(kind, latent=BoltzmannLatent, sampler=None):
+    machine = random_machine(kind, dtype=DOUBLE)
+    return latent(machine, sampler or ExactSampler())
+
+
+def bernoulli(latent=BernoulliLatent):
+    latent = latent(6).double()
+    latent.bias.data.copy_(some_logits(6)[0])
+    return latent
+
+
+def energy_of_independent_bits(bias):
+    return -torch.from_numpy(listed(len(bias))) @ bias
+
+
+def errors(latent, energy):
+    """Relative gradient errors of `kl`: logits, then each parameter."""
+    names = ["logits", *dict(latent.named_parameters())]
+    logits = some_logits(latent.n_latent).requires_grad_()
+    inputs = [logits, *latent.parameters()]
+    found = torch.autograd.grad(ROWS @ latent.kl(logits), inputs)
+    expected = torch.autograd.grad(
+        ROWS @ listed_kl(logits, energy()), inputs
+    )
+    return dict(zip(names, map(relative_error, found, expected), strict=True))
+
+
+# Values and gradients of the KL
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_boltzmann_kl_is_the_sum_over_states(kind, mode):
+    latent = boltzmann(kind).train(mode == "train")
+    logits = some_logits(latent.n_latent)
+    expected = listed_kl(logits, listed_energy(latent.machine))
+    assert (expected > 0).all()
+    torch.testing.assert_close(
+        latent.kl(logits), expected, rtol=1e-6, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_boltzmann_kl_gradients_are_those_of_the_sum(kind):
+    latent = boltzmann(kind)
+    found = errors(latent, lambda: listed_energy(latent.machine))
+    weights = ["a", "c", "W"] if kind == "rbm" else ["bias", "coupling"]
+    assert list(found) == ["logits", *(f"machine.{w}" for w in weights)]
+    assert max(found.values()) <= TOLERANCE, found
+
+
+def test_bernoulli_kl_and_gradients_are_those_of_the_sum():
+    latent = bernoulli()
+    logits = some_logits(6)
+    expected = listed_kl(logits, energy_of_independent_bits(latent.bias))
+    torch.testing.assert_close(latent.kl(logits), expected)
+    found = errors(latent, lambda: energy_of_independent_bits(latent.bias))
+    assert list(found) == ["logits", "bias"]
+    assert max(found.values()) <= TOLERANCE, found
+
+
+def test_gaussian_kl_and_gradients_are_those_of_the_integral():
+    latent = GaussianLatent(3)
+    params = (0.7 * some_logits(6)).requires_grad_()
+    grid = torch.linspace(-25, 25, 20_001, dtype=DOUBLE)
+    mean, log_var = params[:, :3, None], params[:, 3:, None]
+    log_q = -((grid - mean) ** 2) / log_var.exp() - log_var
+    log_q = (log_q - math.log(2 * math.pi)) / 2
+    log_p = (-(grid**2) - math.log(2 * math.pi)) / 2
+    expected = torch.trapezoid(log_q.exp() * (log_q - log_p), grid).sum(-1)
+    found = latent.kl(params)
+    torch.testing.assert_close(found, expected)
+    (ours,) = torch.autograd.grad(ROWS @ found, params)
+    (theirs,) = torch.autograd.grad(ROWS @ expected, params)
+    for part in (slice(3), slice(3, 6)):  # means, log variances
+        assert relative_error(ours[:, part], theirs[:, part]) <= TOLERANCE
+
+
+class WrongLogZSign(BoltzmannLatent):
+    def negative_phase(self):
+        return -super().negative_phase()
+
+
+class NoEnergyToEncoder(BoltzmannLatent):
+    def energy(self, params):
+        return super().energy(params.detach())
+
+
+class WrongEntropySign(BoltzmannLatent):
+    def entropy(self, params):
+        return -super().entropy(params)
+
+
+class MeanOverBits(BoltzmannLatent):
+    def entropy(self, params):
+        return super().entropy(params) / params.shape[-1]
+
+
+class HalfTheLogZ(BoltzmannLatent):
+    def negative_phase(self):
+        return super().negative_phase() / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("mistake", "where"),
+    [
+        (WrongLogZSign, "machine"),
+        (HalfTheLogZ, "machine"),
+        (NoEnergyToEncoder, "logits"),
+        (WrongEntropySign, "logits"),
+        (MeanOverBits, "logits"),
+    ],
+)
+def test_the_same_check_rejects_a_mistake(mistake, where, kind):
+    latent = boltzmann(kind, mistake)
+    found = errors(latent, lambda: listed_energy(latent.machine))
+    for name, error in found.items():
+        assert (error > 0.1) == name.startswith(where), found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_likelihood_gradient_is_data_minus_negative_phase(kind, sign):
+    machine = random_machine(kind, dtype=DOUBLE)
+    generator = torch.Generator().manual_seed(13)
+    data = torch.rand(20, machine.n_units, generator=generator).round().double()
+    inputs = list(machine.parameters())
+    negative = sign * ExactSampler().mean_energy(machine)
+    likelihood = negative - machine.energy(data).mean()
+    found = torch.autograd.grad(likelihood, inputs)
+
+    energy = listed_energy(machine)
+    place = 2 ** torch.arange(machine.n_units - 1, -1, -1)
+    index = (data.long() @ place).numpy()
+    exact = -energy[index].mean() - energy.neg().logsumexp(0)
+    expected = torch.autograd.grad(exact, inputs)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (relative_error(ours, theirs) <= TOLERANCE) == (sign == 1)
+
+
+def test_hidden_units_are_summed_out_of_the_likelihood_gradient():
+    machine = random_machine("rbm", dtype=DOUBLE)
+    v = torch.from_numpy(listed(machine.n_left))[[0, 3, 3, 6]]
+    negative = ExactSampler().mean_energy(machine)
+    likelihood = negative - machine.free_energy(v).mean()
+    inputs = list(machine.parameters())
+    found = torch.autograd.grad(likelihood, inputs)
+    log_p = -listed_energy(machine).reshape(2**machine.n_left, -1)
+    log_p = log_p.logsumexp(1) - log_p.logsumexp((0, 1))
+    expected = torch.autograd.grad(log_p[[0, 3, 3, 6]].mean(), inputs)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert relative_error(ours, theirs) <= TOLERANCE
+
+
+# The sampled negative phase
+
+
+class Sampled:
+    """Exact draws from a sampler that the latent does not recognise."""
+
+    def __init__(self, beta=1.0):
+        self.beta = beta
+        self.exact = ExactSampler(seed=14)
+
+    def sample(self, machine, n):
+        machine = copy.deepcopy(machine)
+        for parameter in machine.parameters():
+            parameter.data *= self.beta
+        return self.exact.sample(machine, n)
+
+
+def negative_phase_z(sampler, kind, steps=400):
+    """Worst z-score of the sampled gradient of log Z, over all weights."""
+    latent = boltzmann(kind, sampler=sampler)
+    latent.negatives = 200
+    inputs = list(latent.machine.parameters())
+    latent.negative_phase()  # burn-in of persistent chains
+    grads = []
+    for _ in range(steps):
+        grad = torch.autograd.grad(-latent.negative_phase(), inputs)
+        grads.append(torch.cat([g.flatten() for g in grad]))
+    grads = torch.stack(grads)
+    log_z = listed_energy(latent.machine).neg().logsumexp(0)
+    expected = torch.autograd.grad(log_z, inputs)
+    expected = torch.cat([g.flatten() for g in expected])
+    z = (grads.mean(0) - expected) / (grads.std(0) / steps**0.5)
+    return z.abs().max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        lambda: Sampled(),
+        lambda: GibbsSampler(sweeps=30, persistent=False),
+        lambda: GibbsSampler(chains=200, sweeps=30),
+    ],
+    ids=["exact draws", "fresh Gibbs", "persistent Gibbs"],
+)
+def test_the_sampled_negative_phase_is_unbiased(sampler, kind):
+    assert negative_phase_z(sampler(), kind) < 4.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("beta", [0.9, -1.0])
+def test_the_same_check_rejects_a_warm_or_inverted_machine(beta, kind):
+    assert negative_phase_z(Sampled(beta), kind) > 4.5
+
+
+def test_the_sampler_is_asked_once_a_step_for_all_its_chains():
+    asked = []
+
+    class Counting(GibbsSampler):
+        def sample(self, machine, n):
+            asked.append(n)
+            return super().sample(machine, n)
+
+    latent = boltzmann("rbm", sampler=Counting(chains=30))
+    latent.kl(some_logits(8))
+    assert asked == [30]
+    few = BoltzmannLatent(RBM(3, 5), Counting(chains=30), negatives=7)
+    few.kl(some_logits(8).float())
+    assert asked == [30, 7]
+
+
+# Posterior
+
+
+LATENTS = {
+    "gaussian": lambda: GaussianLatent(4).double(),
+    "bernoulli": bernoulli,
+    "boltzmann": lambda: boltzmann("rbm"),
+}
+
+
+@pytest.fixture(params=LATENTS)
+def latent(request):
+    """Each latent in turn, in double precision."""
+    torch.manual_seed(15)
+    return LATENTS[request.param]()
+
+
+def some_params(latent, rows=3):
+    generator = torch.Generator().manual_seed(16)
+    shape = (rows, latent.n_params)
+    return torch.randn(shape, generator=generator, dtype=DOUBLE)
+
+
+def test_shapes_are_those_of_the_contract(latent):
+    params = some_params(latent).requires_grad_()
+    assert latent.rsample(params).shape == (3, latent.n_latent)
+    assert latent.rsample(params).requires_grad
+    z = latent.sample(params, 5)
+    assert z.shape == (5, 3, latent.n_latent)
+    assert not z.requires_grad
+    assert latent.decoder_input(z).shape == z.shape
+    assert latent.log_q(params, z).shape == (5, 3)
+    assert latent.log_prior(z).shape == (5, 3)
+    assert latent.kl(params).shape == (3,)
+    assert latent.energy(params).shape == (3,)
+    assert latent.mean(params).shape == (3, latent.n_latent)
+    assert latent.sample_prior(7).shape == (7, latent.n_latent)
+    value, lower, upper = latent.estimate_log_z()
+    assert lower <= value <= upper
+
+
+def test_mean_log_ratio_over_draws_is_the_kl(latent):
+    params = some_params(latent, rows=1)
+    z = latent.sample(params, 50_000)
+    ratio = (latent.log_q(params, z) - latent.log_prior(z))[:, 0]
+    error = ratio.std() / len(ratio) ** 0.5
+    gap = ratio.mean() - latent.eval().kl(params)[0]
+    assert abs(gap) < 4.5 * error
+
+
+def test_evaluation_draws_have_the_mean_that_is_embedded(latent):
+    params = some_params(latent, rows=2)
+    z = latent.decoder_input(latent.sample(params, 50_000))
+    error = z.std(0) / len(z) ** 0.5
+    assert ((z.mean(0) - latent.mean(params)) / error).abs().max() < 4.5
+
+
+@pytest.mark.parametrize("make", [bernoulli, lambda: boltzmann("rbm")])
+def test_log_q_and_log_prior_of_bits_are_those_of_the_lists(make):
+    latent = make()
+    params = some_params(latent)
+    states = torch.from_numpy(listed(latent.n_latent))[:, None]
+    found = latent.log_q(params, states.expand(-1, 3, -1))
+    torch.testing.assert_close(found.T, listed_log_q(params))
+    if isinstance(latent, BernoulliLatent):
+        energy = energy_of_independent_bits(latent.bias)
+    else:
+        energy = listed_energy(latent.machine)
+    expected = -energy - energy.neg().logsumexp(0)
+    torch.testing.assert_close(latent.log_prior(states)[:, 0], expected)
+    entropy = -(listed_log_q(params).exp() * listed_log_q(params)).sum(-1)
+    torch.testing.assert_close(latent.entropy(params), entropy)
+    mean_energy = listed_log_q(params).exp() @ energy
+    torch.testing.assert_close(latent.energy(params), mean_energy)
+
+
+def test_training_draws_are_true_bits_and_the_decoder_reads_spins():
+    latent = boltzmann("rbm")
+    z = latent.rsample(some_params(latent, rows=100)).detach()
+    assert set(z.unique().tolist()) == {0, 1}
+    assert set(latent.decoder_input(z).unique().tolist()) == {-1, 1}
+
+
+def test_prior_draws_follow_the_prior():
+    latent = boltzmann("rbm")
+    z = latent.sample_prior(100_000)
+    assert judge(z, latent.machine).accepted
+    torch.manual_seed(17)
+    latent = bernoulli()
+    z = latent.sample_prior(100_000)
+    p = latent.bias.sigmoid().detach()
+    error = (p * (1 - p) / len(z)).sqrt()
+    assert ((z.mean(0) - p) / error).abs().max() < 4.5
+
+
+def test_extreme_logits_leave_the_kl_finite():
+    latent = boltzmann("rbm").float().eval()
+    logits = torch.tensor([[-1e4, 1e4, -90, 90, -30, 30, 0, 17.0]])
+    logits.requires_grad_()
+    latent.kl(logits).sum().backward()
+    assert logits.grad.isfinite().all()
+    bits = torch.tensor([[0, 1, 0, 1, 0, 1, 0.5, 1]])
+    expected = latent.machine.energy(bits) - math.log(2)
+    found = latent.kl(logits) - latent.estimate_log_z().value
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+# Log Z inside the latent
+
+
+def spied(monkeypatch, latent):
+    """Count the enumerations of the machine."""
+    calls = []
+    exact = latents.exact_log_z
+    monkeypatch.setattr(
+        latents, "exact_log_z", lambda m: calls.append(m) or exact(m)
+    )
+    return calls
+
+
+@torch.no_grad()
+def nudge(parameter):
+    parameter += 0.1
+
+
+def test_log_z_is_worked_out_when_weights_change_and_not_otherwise(monkeypatch):
+    latent = boltzmann("rbm").eval()
+    calls = spied(monkeypatch, latent)
+    params = some_params(latent)
+    for _ in range(3):
+        latent.kl(params)
+        latent.log_prior(torch.zeros(8, dtype=DOUBLE))
+    assert len(calls) == 1
+    for i, parameter in enumerate(latent.machine.parameters()):
+        nudge(parameter)
+        latent.kl(params)
+        assert len(calls) == 2 + i
+        expected = log_z(latent.machine)
+        assert latent.estimate_log_z().value == pytest.approx(expected)
+    latent.machine.load_state_dict(
+        random_machine("rbm", seed=5, dtype=DOUBLE).state_dict()
+    )
+    latent.kl(params)
+    assert len(calls) == 5
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_log_z_notices_every_kind_of_optimiser(fused):
+    latent = boltzmann("rbm").eval()
+    before = latent.estimate_log_z().value
+    optimiser = torch.optim.Adam(latent.parameters(), lr=0.1, fused=fused)
+    latent.machine.energy(torch.ones(8, dtype=DOUBLE)).backward()
+    optimiser.step()
+    after = latent.estimate_log_z().value
+    assert after == pytest.approx(log_z(latent.machine))
+    assert abs(after - before) > 0.1
+
+
+def test_log_z_notices_another_offset():
+    latent = boltzmann("rbm").eval()
+    params = some_params(latent)
+    before = latent.kl(params)
+    latent.machine.offset += 3.0  # a probability does not know the offset
+    torch.testing.assert_close(latent.kl(params), before)
+
+
+def test_log_z_notices_another_graph():
+    latent = boltzmann("sparse").eval()
+    latent.estimate_log_z()
+    state = latent.machine.state_dict()
+    state["edges"] = (state["edges"] + 1) % 8
+    latent.machine.load_state_dict(state)
+    expected = log_z(latent.machine)
+    assert latent.estimate_log_z().value == pytest.approx(expected)
+
+
+def test_training_reports_a_log_z_but_moves_it_by_gradient_alone():
+    latent = boltzmann("rbm").eval()
+    params = some_params(latent)
+    found = latent.train().kl(params)
+    torch.testing.assert_close(found, latent.eval().kl(params))
+
+
+def test_the_pessimistic_end_enters_what_is_reported(monkeypatch):
+    latent = BoltzmannLatent(randomise(RBM(30, 30)), GibbsSampler()).eval()
+    bracket = Bracket(50.0, 40.0, 70.0)
+    monkeypatch.setattr(latents, "log_z_bracket", lambda *a, **k: bracket)
+    z = torch.zeros(60)
+    assert latent.log_prior(z).item() == pytest.approx(-0.7 - 70)
+    logits = torch.full((1, 60), -1e4)  # all bits surely zero
+    assert latent.kl(logits).item() == pytest.approx(0.7 + 70)
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_kl_in_eval_never_touches_the_chains(persistent):
+    sampler = GibbsSampler(chains=20, persistent=persistent)
+    latent = boltzmann("rbm", sampler=sampler)
+    params = some_params(latent)
+    latent.kl(params)
+    before = copy.deepcopy(sampler.state_dict())
+    latent.eval()
+    nudge(latent.machine.W)  # so that log Z has to be estimated anew
+    latent.kl(params)
+    latent.log_prior(latent.sample(params, 2))
+    latent.estimate_log_z()
+    after = sampler.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    latent.train().kl(params)
+    after = sampler.state_dict()
+    assert not all(torch.equal(before[key], after[key]) for key in before)
+
+
+# What is refused
+
+
+class Answers:
+    """A sampler that returns what it was given."""
+
+    def __init__(self, z):
+        self.z = z
+
+    def sample(self, machine, n):
+        return self.z
+
+
+@pytest.mark.parametrize(
+    ("draws", "sentence"),
+    [
+        (torch.zeros(10, 7), r"Answers returned .* \(10, 7\), asked for \(10, "),
+        (torch.zeros(8, 10), r"returned draws of shape \(8, 10\)"),
+        (torch.zeros(9, 8), r"returned draws of shape \(9, 8\)"),
+        (2 * torch.eye(10)[:, :8] - 1, r"if they are spins s, return the bits"),
+        (torch.full((10, 8), 0.5), "values other than 0 and 1"),
+        (torch.full((10, 8), np.nan), "values other than 0 and 1"),
+    ],
+)
+def test_draws_of_a_wrong_shape_or_of_spins_are_refused(draws, sentence):
+    latent = BoltzmannLatent(RBM(3, 5), Answers(draws), negatives=10)
+    with pytest.raises(ValueError, match=sentence):
+        latent.kl(torch.zeros(2, 8))
+
+
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("sampler", [ExactSampler, GibbsSampler])
+def test_nan_weights_end_in_a_sentence_in_either_mode(sampler, mode):
+    latent = boltzmann("rbm", sampler=sampler())
+    params = some_params(latent)
+    latent.kl(params)  # log Z is known by now
+    latent.machine.c.data[2] = math.nan
+    with pytest.raises(ValueError, match="machine's c holds NaN"):
+        latent.train(mode).kl(params)
+
+
+def test_one_sampler_cannot_keep_the_chains_of_two_latents():
+    sampler = GibbsSampler(chains=10)
+    one, other = (boltzmann("rbm", sampler=sampler) for _ in range(2))
+    one.kl(some_params(one))
+    with pytest.raises(ValueError, match="belong to another machine"):
+        other.kl(some_params(other))
+
+
+@pytest.mark.parametrize("width", [0, -3, 2.0, "4"])
+@pytest.mark.parametrize("latent", [GaussianLatent, BernoulliLatent])
+def test_a_width_is_a_whole_number(latent, width):
+    with pytest.raises(ValueError, match="n_latent is a whole number"):
+        latent(width)
+
+
+def test_sizes_may_be_numpys_whole_numbers():
+    size = np.int64(3)
+    assert GaussianLatent(size).n_params == 6
+    latent = BoltzmannLatent(RBM(size, size), ExactSampler())
+    assert latent.kl(torch.zeros(1, 6)).shape == (1,)
+
+
+def test_the_exact_negative_phase_takes_any_machine_that_can_be_listed():
+    """An RBM needs its smaller layer listed, as in `ExactSampler.sample`."""
+    machine = randomise(RBM(3, 30), scale=0.3).double()
+    latent = BoltzmannLatent(machine, ExactSampler())
+    (found,) = torch.autograd.grad(-latent.negative_phase(), [machine.W])
+    v = torch.from_numpy(listed(3))
+    hidden = F.softplus(machine.c + v @ machine.W).sum(-1)
+    log_z = (v @ machine.a + hidden).logsumexp(0)
+    (expected,) = torch.autograd.grad(log_z, [machine.W])
+    assert relative_error(found, expected) <= TOLERANCE

@@ -1,0 +1,483 @@
+"""The models' public face: refusals, arrays, files."""
+
+import functools
+import json
+import pickle
+import shutil
+
+import neal
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from synthetic import FIT, two_clusters, unchanged
+
+from qbmvae_mini.boltzmann import RBM
+from qbmvae_mini.latents import (
+    BernoulliLatent,
+    BoltzmannLatent,
+    GaussianLatent,
+)
+from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
+from qbmvae_mini.relaxations import binary_concrete
+from qbmvae_mini.samplers import DimodSampler, ExactSampler, GibbsSampler
+
+MAKE = {
+    "gaussian": lambda adata, **k: GaussianVAE(adata, n_latent=4, **k),
+    "qbm": lambda adata, **k: QBMVAE(adata, n_latent=8, **k),
+    "bernoulli": lambda adata, **k: CellVAE(adata, BernoulliLatent(6), **k),
+}
+GET = (
+    "get_latent_representation",
+    "get_energy",
+    "get_log_likelihood",
+    "get_normalized_expression",
+    "get_elbo",
+)
+EMBED = GET[:2]
+DECODE = GET[2:]
+
+
+@pytest.fixture
+def adata():
+    return two_clusters()
+
+
+@functools.cache
+def trained(name):
+    """A trained model; tests that change it make their own."""
+    return MAKE[name](two_clusters(), batch_key="batch").fit(**FIT)
+
+
+@pytest.fixture(params=MAKE)
+def model(request):
+    return trained(request.param)
+
+
+def same(model, one, other, methods=GET):
+    """Both sets of cells give the same numbers."""
+    for name in methods:
+        ask = getattr(model, name)
+        np.testing.assert_array_equal(ask(one), ask(other), err_msg=name)
+
+
+def alike(one, other, methods=GET):
+    """Both models give the same numbers for their own cells."""
+    for name in methods:
+        np.testing.assert_array_equal(
+            getattr(one, name)(), getattr(other, name)(), err_msg=name
+        )
+
+
+class Broken:
+    """A sampler whose answer is spoilt."""
+
+    def __init__(self, spoil):
+        self.spoil = spoil
+
+    def sample(self, machine, n):
+        return self.spoil(torch.ones(n, machine.n_units))
+
+
+@pytest.mark.parametrize("n_latent", [0, 1, 7, -2, 8.0, "8", None, True])
+def test_bits_that_do_not_make_two_layers_are_refused(adata, n_latent):
+    words = f"n_latent is an even number.*at least 2, not {n_latent!r}"
+    with unchanged(adata), pytest.raises(ValueError, match=words):
+        QBMVAE(adata, n_latent=n_latent)
+
+
+@pytest.mark.parametrize("n_latent", [0, -1, 2.5, "8", None])
+def test_a_gaussian_code_of_no_width_is_refused(adata, n_latent):
+    words = f"n_latent is a whole number of at least 1, not {n_latent!r}"
+    with unchanged(adata), pytest.raises(ValueError, match=words):
+        GaussianVAE(adata, n_latent=n_latent)
+    with pytest.raises(ValueError, match=words):
+        BernoulliLatent(n_latent)
+
+
+@pytest.mark.parametrize("name", ["seed", "n_hidden"])
+@pytest.mark.parametrize("value", [-1, 1.5, None, "a"])
+def test_seed_and_width_are_whole_numbers(adata, name, value):
+    words = f"{name} is a whole number of at least ., not {value!r}"
+    for make in MAKE.values():
+        with pytest.raises(ValueError, match=words):
+            make(adata, **{name: value})
+
+
+def test_numbers_from_numpy_are_as_good_as_others(adata, tmp_path):
+    model = QBMVAE(adata, n_latent=np.int64(8), seed=np.int64(3))
+    model.save(tmp_path)
+    plain = QBMVAE(adata, n_latent=8, seed=3)
+    alike(model, plain)
+    assert model.get_elbo() != QBMVAE(adata, n_latent=8).get_elbo()
+
+
+def test_an_unknown_relaxation_is_refused_with_the_known_ones(adata):
+    words = "'gumbel'; there are 'straight-through', 'binary concrete'"
+    with unchanged(adata), pytest.raises(ValueError, match=words):
+        QBMVAE(adata, n_latent=8, relaxation="gumbel")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "words"),
+    [
+        (lambda z: z[:, 1:], ValueError, r"\(256, 7\), asked for \(256, 8\)"),
+        (lambda z: z[1:], ValueError, r"\(255, 8\), asked for \(256, 8\)"),
+        (lambda z: z.T, ValueError, r"\(8, 256\), asked for \(256, 8\)"),
+        (lambda z: -z, ValueError, r"other than 0 and 1.*spins.*\(s \+ 1\)"),
+        (lambda z: z / 2, ValueError, "other than 0 and 1"),
+        (lambda z: z * np.nan, ValueError, "other than 0 and 1"),
+        (lambda z: z.numpy(), TypeError, "a ndarray; .* torch.Tensor"),
+        (lambda z: None, TypeError, "a NoneType; .* torch.Tensor"),
+    ],
+)
+def test_what_a_sampler_returns_is_checked(adata, spoil, error, words):
+    model = QBMVAE(adata, n_latent=8, sampler=Broken(spoil))
+    with unchanged(adata), pytest.raises(error, match="Broken.*" + words):
+        model.fit(**FIT)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.float64])
+def test_bits_of_any_number_type_are_bits(adata, dtype):
+    losses = [
+        QBMVAE(adata, n_latent=8, sampler=Broken(spoil)).fit(**FIT).history_
+        for spoil in (lambda z: z, lambda z: z.to(dtype))
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "words"),
+    [
+        (GibbsSampler, r"sampler is an object.*such as GibbsSampler\(\)"),
+        ("gibbs", "sampler is an object with sample.*not 'gibbs'"),
+        (neal.SimulatedAnnealingSampler(), r"over as DimodSampler\(Simul"),
+    ],
+)
+def test_what_is_no_sampler_is_refused_at_once(adata, sampler, words):
+    with pytest.raises(TypeError, match=words):
+        QBMVAE(adata, n_latent=8, sampler=sampler)
+
+
+@pytest.mark.parametrize("key", ["kind", "batch"])
+def test_cells_of_an_unseen_batch_are_embedded_but_not_decoded(key):
+    adata = two_clusters()
+    adata.obs["kind"] = adata.obs["kind"].astype(str)
+    model = GaussianVAE(adata, n_latent=2, batch_key=key)
+    new = adata[:6].copy()
+    new.obs[key] = ["other", *new.obs[key][1:]]
+    with unchanged(new):
+        same(model, new, adata[:6], EMBED)
+        for name in DECODE:
+            words = rf"'other' of adata.obs\['{key}'\].*embedded.*not decoded"
+            with pytest.raises(ValueError, match=words):
+                getattr(model, name)(new)
+
+
+def test_cells_without_batch_labels_are_embedded_but_not_decoded(model):
+    absent = two_clusters(n_cells=10)
+    missing = absent.copy()
+    missing.obs["batch"] = np.nan
+    del absent.obs["batch"]
+    with unchanged(absent), unchanged(missing):
+        same(model, absent, missing, EMBED)
+        for name in DECODE:
+            with pytest.raises(KeyError, match="no column 'batch'"):
+                getattr(model, name)(absent)
+            with pytest.raises(ValueError, match="missing for 10 cells"):
+                getattr(model, name)(missing)
+
+
+def test_new_cells_are_checked_like_the_training_cells(model, adata):
+    broken = adata.copy()
+    broken.X = broken.X * 0.5
+    with unchanged(broken):
+        for name in GET:
+            with pytest.raises(ValueError, match="not whole numbers"):
+                getattr(model, name)(broken)
+            with pytest.raises(KeyError, match="lacks 1 .* 'gene7'"):
+                getattr(model, name)(adata[:, adata.var_names != "gene7"])
+
+
+def test_the_order_of_genes_and_further_genes_change_nothing(model, adata):
+    rng = np.random.default_rng(0)
+    shuffled = adata[:, rng.permutation(adata.n_vars)].copy()
+    wider = two_clusters(n_genes=40)
+    wider = wider[:, rng.permutation(40)].copy()
+    part = wider[:, adata.var_names].copy()
+    with unchanged(shuffled), unchanged(wider):
+        same(model, adata, shuffled)
+        same(model, part, wider)
+
+
+def test_the_embedding_ignores_the_batch_but_the_decoder_does_not(adata):
+    model = trained("qbm")
+    swapped = adata.copy()
+    names = {"left": "right", "right": "left"}
+    swapped.obs["batch"] = swapped.obs["batch"].map(names)
+    same(model, adata, swapped, EMBED)
+    for name in DECODE:
+        ask = getattr(model, name)
+        assert np.all(np.not_equal(ask(adata), ask(swapped)))
+
+
+def test_every_array_has_one_row_a_cell(model, adata):
+    width = model.module.latent.n_latent
+    shapes = {
+        "get_latent_representation": (width,),
+        "get_energy": (),
+        "get_log_likelihood": (),
+        "get_normalized_expression": (30,),
+    }
+    for name, shape in shapes.items():
+        for n in (1, 5, adata.n_obs):
+            array = getattr(model, name)(adata[:n])
+            assert array.shape == (n, *shape)
+            assert array.dtype == np.float32
+            assert np.isfinite(array).all()
+    assert isinstance(model.get_elbo(), float)
+
+
+def test_asking_twice_gives_the_same_and_leaves_global_noise_alone(model):
+    before = torch.get_rng_state()
+    same(model, None, None)
+    same(model, None, two_clusters())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_cell_gets_the_same_code_alone_and_among_others(model, adata):
+    for name in EMBED:
+        ask = getattr(model, name)
+        alone = np.concatenate([ask(adata[i]) for i in range(5)])
+        np.testing.assert_allclose(alone, ask(adata)[:5], atol=2e-6)
+
+
+def test_expression_sums_to_one_in_each_cell(model):
+    shares = model.get_normalized_expression()
+    assert shares.min() >= 0
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_energy_is_that_of_the_mean_bits():
+    model = trained("qbm")
+    a, c, w = (
+        getattr(model.module.latent.machine, name).detach().numpy()
+        for name in ("a", "c", "W")
+    )
+    mu = (model.get_latent_representation() + 1) / 2
+    v, h = mu[:, :4], mu[:, 4:]
+    by_hand = -v @ a - h @ c - np.einsum("ni,ij,nj->n", v, w, h)
+    np.testing.assert_allclose(model.get_energy(), by_hand, atol=1e-5)
+    assert by_hand.std() > 0.01
+
+
+def test_the_likelihood_lies_above_the_elbo(model):
+    assert model.get_log_likelihood(n_samples=200).mean() > model.get_elbo()
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5, None])
+def test_a_number_of_draws_is_at_least_one(model, n):
+    words = f"is a whole number of at least 1, not {n!r}"
+    with pytest.raises(ValueError, match="n " + words):
+        model.generate(n)
+    for name in ("get_log_likelihood", "get_normalized_expression"):
+        with pytest.raises(ValueError, match="n_samples " + words):
+            getattr(model, name)(n_samples=n)
+
+
+def test_generated_cells_are_counts_of_training_depth(model, adata, monkeypatch):
+    asked = {}
+    generate = model.module.generate
+
+    def spy(n, library, batch):
+        asked.update(library=library.numpy(), batch=batch.numpy())
+        return generate(n, library, batch)
+
+    monkeypatch.setattr(model.module, "generate", spy)
+    made = model.generate(500)
+    assert made.shape == (500, adata.n_vars)
+    assert list(made.var_names) == list(adata.var_names)
+    np.testing.assert_array_equal(made.X, np.round(made.X))
+    assert made.X.min() == 0
+    # Depth and batch are those of one and the same training cell.
+    depth = adata.X.toarray().sum(axis=1)
+    real = set(zip(depth, adata.obs["batch"], strict=True))
+    drawn = set(zip(asked["library"], made.obs["batch"], strict=True))
+    assert drawn <= real
+    assert len(drawn) > 50
+    assert made.X.sum() / asked["library"].sum() == pytest.approx(1, abs=0.1)
+
+
+def test_generated_cells_may_be_scored(model):
+    made = model.generate(20)
+    assert model.get_log_likelihood(made).shape == (20,)
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_a_loaded_model_gives_the_same_numbers(name, adata, tmp_path):
+    model = MAKE[name](adata, batch_key="batch").fit(**FIT)
+    model.save(tmp_path / "new" / "place")
+    latent = {"latent": BernoulliLatent(6)} if name == "bernoulli" else {}
+    with unchanged(adata):
+        loaded = type(model).load(tmp_path / "new" / "place", adata, **latent)
+    assert loaded.history_ == model.history_
+    alike(loaded, model)
+    for _ in range(2):  # the chains go on from where they were
+        np.testing.assert_array_equal(
+            loaded.generate(700).X, model.generate(700).X
+        )
+
+
+def test_the_gap_of_log_z_does_not_depend_on_the_last_validation(
+    adata, tmp_path
+):
+    """Above 24 + 24 bits log Z is estimated, at a validation in haste."""
+    model = QBMVAE(adata, n_latent=50, sampler=GibbsSampler(chains=9))
+    latent = model.module.latent
+    hasty = latent.estimate_log_z(chains=20, temperatures=20)
+    careful = latent.estimate_log_z(chains=50, temperatures=30)
+    model.save(tmp_path)
+    loaded = QBMVAE.load(tmp_path, adata).module.latent
+    assert hasty != careful
+    assert loaded.estimate_log_z(chains=50, temperatures=30) == careful
+
+
+def test_a_model_is_loaded_with_genes_in_another_order(adata, tmp_path):
+    trained("qbm").save(tmp_path)
+    loaded = QBMVAE.load(tmp_path, adata[:, ::-1].copy())
+    assert loaded.genes == list(adata.var_names)
+    alike(loaded, trained("qbm"))
+
+
+def test_a_model_loaded_with_an_unseen_batch_only_embeds(adata, tmp_path):
+    trained("qbm").save(tmp_path)
+    adata.obs["batch"] = "other"
+    loaded = QBMVAE.load(tmp_path, adata)
+    alike(loaded, trained("qbm"), EMBED)
+    words = r"'other' of adata\.obs\['batch'\].*training \(left, right\)"
+    for ask in (*DECODE, "fit"):
+        with pytest.raises(ValueError, match=words):
+            getattr(loaded, ask)()
+    with pytest.raises(ValueError, match=words):
+        loaded.generate(3)
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_nothing_is_pickled(name, adata, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a pickle was touched")
+
+    for module in (pickle, torch):
+        for call in ("load", "dump", "save", "loads", "dumps"):
+            monkeypatch.setattr(module, call, refuse, raising=False)
+    trained(name).save(tmp_path)
+    latent = {"latent": BernoulliLatent(6)} if name == "bernoulli" else {}
+    type(trained(name)).load(tmp_path, adata, **latent)
+    files = {path.name: path for path in tmp_path.iterdir()}
+    assert set(files) == {"model.json", "weights.safetensors"}
+    json.loads(files["model.json"].read_text())
+    with safe_open(files["weights.safetensors"], "pt") as file:
+        assert "vae.decoder.0.weight" in file.keys()  # noqa: SIM118
+
+
+def test_a_directory_without_a_model_is_named(adata, tmp_path):
+    for place in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(FileNotFoundError, match="no saved model"):
+            GaussianVAE.load(place, adata)
+
+
+def test_a_model_of_another_class_is_not_loaded(adata, tmp_path):
+    trained("gaussian").save(tmp_path)
+    with pytest.raises(ValueError, match="holds a GaussianVAE, not a QBMVAE"):
+        QBMVAE.load(tmp_path, adata)
+    with pytest.raises(ValueError, match=r"call GaussianVAE\.load"):
+        CellVAE.load(tmp_path, adata, latent=GaussianLatent(4))
+
+
+def test_a_saved_model_without_its_cells_genes_is_not_loaded(adata, tmp_path):
+    trained("gaussian").save(tmp_path)
+    part = adata[:, :-1].copy()
+    with unchanged(part), pytest.raises(KeyError, match="lacks 1 .*'gene29'"):
+        GaussianVAE.load(tmp_path, part)
+
+
+def test_weights_that_are_missing_or_torn_are_named(adata, tmp_path):
+    trained("gaussian").save(tmp_path)
+    weights = tmp_path / "weights.safetensors"
+    whole = weights.read_bytes()
+    for torn in (b"", whole[:4], whole[: len(whole) // 2], b"x" * 99):
+        weights.write_bytes(torn)
+        with pytest.raises(ValueError, match="weights.safetensors' is damaged"):
+            GaussianVAE.load(tmp_path, adata)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match="weights.safetensors"):
+        GaussianVAE.load(tmp_path, adata)
+
+
+def test_a_latent_that_the_file_does_not_hold_must_be_given(adata, tmp_path):
+    trained("bernoulli").save(tmp_path)
+    with pytest.raises(TypeError, match=r"CellVAE\.load\(.*latent=\.\.\.\)"):
+        CellVAE.load(tmp_path, adata)
+    for latent in (BernoulliLatent(8), GaussianLatent(3), GaussianLatent(6)):
+        words = f"do not fit.*{type(latent).__name__} of width"
+        with pytest.raises(ValueError, match=words):
+            CellVAE.load(tmp_path, adata, latent=latent)
+
+
+def test_a_sampler_that_the_file_does_not_hold_must_be_given(adata, tmp_path):
+    child = neal.SimulatedAnnealingSampler()
+    QBMVAE(adata, n_latent=8, sampler=DimodSampler(child)).save(tmp_path)
+    with pytest.raises(TypeError, match=r"pass sampler=DimodSampler\("):
+        QBMVAE.load(tmp_path, adata)
+    for sampler in (DimodSampler(child), ExactSampler(), GibbsSampler()):
+        loaded = QBMVAE.load(tmp_path, adata, sampler=sampler)
+        assert loaded.module.latent.sampler is sampler
+
+
+def test_a_relaxation_of_ones_own_is_given_again_at_loading(adata, tmp_path):
+    own = functools.partial(binary_concrete, temperature=0.3)
+    model = QBMVAE(adata, n_latent=8, relaxation=own)
+    model.save(tmp_path)
+    with pytest.raises(TypeError, match=r"relaxation=\.\.\."):
+        QBMVAE.load(tmp_path, adata)
+    loaded = QBMVAE.load(tmp_path, adata, relaxation=own)
+    assert loaded.module.latent.relaxation is own
+    assert loaded.get_elbo() == model.get_elbo()
+
+
+def test_a_named_relaxation_is_remembered(adata, tmp_path):
+    QBMVAE(adata, n_latent=8, relaxation="binary concrete").save(tmp_path)
+    loaded = QBMVAE.load(tmp_path, adata)
+    assert loaded.module.latent.relaxation is binary_concrete
+
+
+def test_saving_where_no_directory_can_be_says_so(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(FileExistsError, match="taken"):
+        trained("gaussian").save(tmp_path / "taken")
+
+
+def test_saving_again_replaces_the_old_model(adata, tmp_path):
+    other = GaussianVAE(adata, n_latent=2, seed=1)
+    trained("gaussian").save(tmp_path)
+    other.save(tmp_path)
+    loaded = GaussianVAE.load(tmp_path, adata)
+    assert loaded.get_latent_representation().shape[1] == 2
+
+
+def test_a_copied_directory_is_a_saved_model(adata, tmp_path):
+    trained("qbm").save(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    shutil.rmtree(tmp_path / "one")
+    loaded = QBMVAE.load(tmp_path / "two", adata)
+    alike(loaded, trained("qbm"), EMBED)
+
+
+def test_the_latent_is_the_only_difference(adata):
+    by_hand = BoltzmannLatent(
+        RBM(4, 4, seed=0), GibbsSampler(chains=512, sweeps=5, seed=0)
+    )
+    general = CellVAE(adata, by_hand).fit(**FIT)
+    short = QBMVAE(adata, n_latent=8).fit(**FIT)
+    assert general.history_ == short.history_
+    alike(general, short)

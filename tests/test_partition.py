@@ -1,0 +1,227 @@
+"""Log Z: exact where it can be, and a bracket that really holds it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from oracles import KINDS, listed, log_z, random_machine, randomise
+
+from qbmvae_mini import partition
+from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
+from qbmvae_mini.partition import (
+    ais,
+    enumerable,
+    exact_log_z,
+    log_z_bracket,
+    reverse_ais,
+)
+from qbmvae_mini.samplers import ExactSampler, GibbsSampler
+
+# Exact
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_exact_log_z_is_the_sum_over_states(kind, dtype):
+    machine = random_machine(kind, dtype=dtype)
+    assert exact_log_z(machine) == pytest.approx(log_z(machine), abs=1e-12)
+    assert machine.bias.dtype == dtype  # the machine itself is left alone
+
+
+@pytest.mark.parametrize(("n_left", "n_right"), [(2, 7), (7, 2), (4, 4)])
+def test_exact_log_z_lists_the_smaller_layer(n_left, n_right, monkeypatch):
+    listings = []
+    states = partition.all_states
+    monkeypatch.setattr(
+        partition,
+        "all_states",
+        lambda n, *args: listings.append(n) or states(n, *args),
+    )
+    machine = randomise(RBM(n_left, n_right))
+    assert exact_log_z(machine) == pytest.approx(log_z(machine), abs=1e-12)
+    assert set(listings) == {min(n_left, n_right)}
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
+def test_exact_log_z_does_not_depend_on_the_pieces(chunk, monkeypatch):
+    machine = random_machine("sparse")
+    monkeypatch.setattr(partition, "CHUNK", chunk)
+    assert exact_log_z(machine) == pytest.approx(log_z(machine), abs=1e-12)
+
+
+def test_exact_log_z_of_more_states_than_one_piece():
+    """Units without couplings: log Z = sum softplus(b) in closed form."""
+    machine = randomise(BoltzmannMachine(18, [(0, 1)]), offset=2.0)
+    machine.coupling.data.zero_()
+    assert 2**18 > 2 * partition.CHUNK
+    bias = machine.bias.detach().double().numpy()
+    expected = np.logaddexp(0, bias).sum() - 2.0
+    assert exact_log_z(machine) == pytest.approx(expected, abs=1e-9)
+
+
+def test_exact_log_z_survives_energies_of_a_thousand_nats():
+    machine = randomise(RBM(3, 4), scale=400.0)
+    expected = log_z(machine)
+    assert expected > 1000
+    assert exact_log_z(machine) == pytest.approx(expected, rel=1e-12)
+
+
+def test_too_many_units_to_enumerate_end_in_a_sentence():
+    assert enumerable(RBM(20, 200))
+    assert enumerable(RBM(200, 20))
+    assert not enumerable(RBM(25, 25))
+    assert not enumerable(BoltzmannMachine(25))
+    with pytest.raises(ValueError, match="25 units.*Use a sampler or AIS"):
+        exact_log_z(BoltzmannMachine(25))
+
+
+# Annealed importance sampling
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_forward_and_reverse_walks_agree_with_the_sum(kind):
+    machine = random_machine(kind)
+    exact = log_z(machine)
+    forward = ais(machine, chains=2000, temperatures=100)
+    draws = ExactSampler().sample(machine, 2000)
+    reverse = reverse_ais(machine, draws, temperatures=100)
+    for estimate in (forward, reverse):
+        assert 0 < estimate.standard_error < 0.05
+        assert abs(estimate.value - exact) < 4 * estimate.standard_error
+
+
+@pytest.mark.parametrize("temperatures", [1, 2, 4])
+def test_walks_are_unbiased_for_z_and_so_biased_for_its_log(temperatures):
+    """Few chains and steps; z-scores over 600 runs."""
+    machine = random_machine("rbm", scale=0.8)
+    exact, sampler = log_z(machine), ExactSampler()
+    forward, reverse = [], []
+    for seed in range(600):
+        effort = {"temperatures": temperatures, "seed": seed}
+        states = sampler.sample(machine, 2)
+        forward.append(ais(machine, chains=2, **effort).value)
+        reverse.append(reverse_ais(machine, states, **effort).value)
+    for sign, found in ((1, forward), (-1, reverse)):
+        gap = sign * (np.array(found) - exact)
+        ratio = np.exp(gap)  # Z estimated over Z, or Z over Z estimated
+        one_run = 1 / math.sqrt(len(gap))
+        assert abs(ratio.mean() - 1) < 4 * ratio.std() * one_run
+        # Jensen: forwards too low, backwards too high.
+        assert gap.mean() < -4 * gap.std() * one_run
+
+
+def test_the_standard_error_is_that_of_repeated_runs():
+    machine = random_machine("dense", scale=0.6)
+    runs = [ais(machine, chains=200, temperatures=5, seed=s) for s in range(80)]
+    spread = np.std([run.value for run in runs])
+    claimed = np.mean([run.standard_error for run in runs])
+    assert 0.75 < claimed / spread < 1.3
+
+
+def test_a_walk_from_the_wrong_states_is_found_out():
+    """Reverse walks from coin flips are no estimate of log Z."""
+    machine = random_machine("rbm", scale=1.5)
+    coins = torch.rand(2000, 8, generator=torch.Generator().manual_seed(0))
+    estimate = reverse_ais(machine, coins.round(), temperatures=100)
+    assert abs(estimate.value - log_z(machine)) > 4 * estimate.standard_error
+
+
+def test_the_same_seed_gives_the_same_bracket_and_spares_global_randomness():
+    machine = random_machine("rbm")
+    state = torch.get_rng_state()
+    effort = {"chains": 20, "temperatures": 10}
+    one, same, other = (
+        log_z_bracket(machine, seed=seed, **effort) for seed in (1, 1, 2)
+    )
+    assert one == same != other
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["chains", "temperatures"])
+def test_no_chains_or_temperatures_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} is at least 1, not 0"):
+        ais(random_machine("rbm"), **{name: 0})
+
+
+def test_nan_weights_are_refused():
+    machine = random_machine("rbm")
+    machine.a.data[0] = math.nan
+    for estimate in (exact_log_z, ais, log_z_bracket):
+        with pytest.raises(ValueError, match="machine's a holds NaN"):
+            estimate(machine)
+
+
+def test_a_machine_too_large_to_list_is_bracketed_from_long_chains():
+    machine = randomise(RBM(25, 22), scale=0.1)
+    assert min(machine.n_left, machine.n_right) > 20
+    bracket = log_z_bracket(machine, chains=200, temperatures=60)
+    exact = exact_log_z(machine)
+    assert bracket.lower <= exact <= bracket.upper
+    assert bracket.lower <= bracket.value <= bracket.upper
+    assert bracket.upper - bracket.lower < 0.2
+
+
+# Coverage
+
+
+def bars_and_stripes():
+    rows = listed(4)
+    images = [np.tile(rows, 4), np.repeat(rows, 4, axis=1)]
+    return torch.from_numpy(np.unique(np.vstack(images), axis=0)).float()
+
+
+def random_patterns():
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(12, 16, generator=generator).round()
+
+
+def trained(data, seed):
+    """A 16 x 16 RBM after 1,500 steps of persistent contrastive divergence."""
+    machine = RBM(16, 16, seed=seed)
+    sampler = GibbsSampler(chains=100, sweeps=2, seed=seed)
+    optimiser = torch.optim.SGD(machine.parameters(), lr=0.1)
+    for _ in range(1500):
+        v, _ = machine.split(sampler.sample(machine, 100))
+        loss = machine.free_energy(data).mean() - machine.free_energy(v).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return machine
+
+
+def log_z_16(machine):
+    """Log Z by numpy over one layer, for machines too large for loops."""
+    a, c, W = (
+        p.detach().double().numpy() for p in (machine.a, machine.c, machine.W)
+    )
+    v = listed(16)
+    return np.logaddexp.reduce(v @ a + np.logaddexp(0, c + v @ W).sum(1))
+
+
+@pytest.fixture(scope="module")
+def machines():
+    found = []
+    for data in (bars_and_stripes(), random_patterns()):
+        for seed in (3, 4):
+            machine = trained(data, seed)
+            exact = log_z_16(machine)
+            assert exact == pytest.approx(exact_log_z(machine), abs=1e-9)
+            # Structured, or the test would be easy: far above coin flips.
+            likelihood = -machine.free_energy(data).mean().item() - exact
+            assert likelihood > -16 * math.log(2) + 4
+            assert exact > 16 * 2 * math.log(2) + 5
+            found.append((machine, exact))
+    return found
+
+
+def test_the_bracket_holds_log_z_of_trained_machines(machines):
+    held = 0
+    for machine, exact in machines:
+        for seed in range(50):
+            bracket = log_z_bracket(
+                machine, chains=500, temperatures=600, seed=10 * seed
+            )
+            holds = bracket.lower <= exact <= bracket.upper
+            held += holds and bracket.upper - bracket.lower < 0.2
+    assert held >= 180

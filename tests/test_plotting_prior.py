@@ -1,0 +1,102 @@
+"""Figures of the chapter on the Boltzmann prior show what they were given."""
+
+import matplotlib as mpl
+
+mpl.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from qbmvae_mini import plotting
+
+EXACT = np.array([0.1, -0.2, 0.3])
+DRAWS = np.array([4, 16, 64])
+ERRORS = np.array([[0.4, 0.6], [0.2, 0.3], [0.1, 0.15]])
+GROUPS = {
+    "Couplings: Boltzmann minus Bernoulli": {
+        "pancreas": (1.0, 0.5, 1.5),
+        "marrow": (-1.0, -2.5, 0.5),
+    },
+    "Sampler: neal minus Gibbs": {"pbmc68k": (0.1, -0.2, 0.4)},
+}
+SPLITS = {
+    title: {label: [row[1], row[0], row[2]] for label, row in rows.items()}
+    for title, rows in GROUPS.items()
+}
+CURVES = {
+    "loss": {"right sign": [3, 2, 1], "wrong sign": [3, 0, -9]},
+    "log Z": {"right sign": [1, 1, 1], "wrong sign": [1, 5, 9]},
+}
+
+FIGURES = {
+    "qbm_vae": plotting.qbm_vae,
+    "sampled_gradient": lambda: plotting.sampled_gradient(
+        EXACT, EXACT + 0.1, EXACT, DRAWS, ERRORS
+    ),
+    "paired_differences": lambda: plotting.paired_differences(GROUPS, SPLITS),
+    "followed": lambda: plotting.followed([0, 10, 20], CURVES),
+}
+
+
+def test_the_picture_names_its_parts():
+    (ax,) = plotting.qbm_vae().axes
+    said = " ".join(text.get_text() for text in ax.texts)
+    for part in ("encoder", "decoder", "prior", "sampler", "negative phase"):
+        assert part in said
+
+
+def test_gradients_are_drawn_against_the_exact_one():
+    left, right = FIGURES["sampled_gradient"]().axes
+    few, many = left.lines[1:]
+    assert few.get_xdata() == pytest.approx(EXACT)
+    assert few.get_ydata() == pytest.approx(EXACT + 0.1)
+    assert many.get_ydata() == pytest.approx(EXACT)
+    each, mean, law = right.lines
+    assert each.get_ydata() == pytest.approx(ERRORS.ravel())
+    assert mean.get_ydata() == pytest.approx([0.5, 0.25, 0.125])
+    # Sixteen times the draws, a quarter of the error.
+    assert law.get_ydata() == pytest.approx([0.5, 0.25, 0.125])
+
+
+def test_each_difference_has_its_row():
+    (ax,) = FIGURES["paired_differences"]().axes
+    labels = [t.get_text() for t in ax.get_yticklabels()]
+    assert labels == ["pancreas", "marrow", "pbmc68k"]
+    assert [t.get_text() for t in ax.texts] == list(GROUPS)
+    rows = [row for rows in GROUPS.values() for row in rows.values()]
+    drawn = ax.lines[1:]  # the first is the line at zero
+    for i, (mean, lower, upper) in enumerate(rows):
+        interval, middle, splits = drawn[3 * i : 3 * i + 3]
+        assert list(interval.get_xdata()) == [lower, upper]
+        assert list(middle.get_xdata()) == [mean]
+        assert list(splits.get_xdata()) == [lower, mean, upper]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row on top
+
+
+def test_differences_without_splits():
+    (ax,) = plotting.paired_differences(GROUPS).axes
+    assert sum(len(line.get_xdata()) for line in ax.lines) == 2 + 3 * 3
+
+
+def test_each_number_has_its_panel():
+    figure = FIGURES["followed"]()
+    for ax, (title, runs) in zip(figure.axes, CURVES.items(), strict=True):
+        assert ax.get_title(loc="left") == title
+        for line, (name, numbers) in zip(ax.lines, runs.items(), strict=True):
+            assert line.get_label() == name
+            assert list(line.get_ydata()) == numbers
+    assert len({line.get_linestyle() for line in figure.axes[0].lines}) == 2
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_clipped_or_left_open(name):
+    figure = FIGURES[name]()
+    assert plt.get_fignums() == []
+    assert figure.get_figwidth() == plotting.WIDTH
+    figure.draw_without_rendering()
+    drawn = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
+    assert drawn.x0 >= -1
+    assert drawn.y0 >= -1
+    assert drawn.x1 <= figure.bbox.x1 + 1
+    assert drawn.y1 <= figure.bbox.y1 + 1

@@ -1,0 +1,361 @@
+"""Samplers draw exp(-E)/Z; a slightly warmer or a parallel one is caught."""
+
+import types
+
+import dimod
+import neal
+import numpy as np
+import pytest
+import torch
+from oracles import KINDS, judge, random_machine, randomise
+
+from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
+from qbmvae_mini.samplers import (
+    DimodSampler,
+    ExactSampler,
+    GibbsSampler,
+    random_bits,
+    sweep,
+)
+
+DRAWS = 100_000
+SWEEPS = 40  # of the machines here, far beyond their mixing time
+
+
+def exact(machine):
+    return ExactSampler(seed=3).sample(machine, DRAWS)
+
+
+def fresh_gibbs(machine):
+    sampler = GibbsSampler(sweeps=SWEEPS, persistent=False, seed=4)
+    return sampler.sample(machine, DRAWS)
+
+
+def persistent_gibbs(machine):
+    """Four draws from each chain, far apart, after as long a burn-in."""
+    sampler = GibbsSampler(chains=DRAWS // 4, sweeps=SWEEPS, seed=5)
+    sampler.sample(machine, 1)
+    return sampler.sample(machine, DRAWS)
+
+
+def neal_at(beta):
+    child = neal.SimulatedAnnealingSampler()
+    hot = {} if beta == 1 else {"beta_range": (beta, beta)}
+    return DimodSampler(child, seed=6, **hot)
+
+
+def simulated_annealing(machine):
+    return neal_at(1).sample(machine, DRAWS)
+
+
+SAMPLERS = [exact, fresh_gibbs, persistent_gibbs, simulated_annealing]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("draw", SAMPLERS)
+def test_draws_follow_the_law(draw, kind):
+    machine = random_machine(kind)
+    verdict = judge(draw(machine), machine)
+    assert verdict.accepted, verdict
+
+
+@torch.no_grad()
+def warmed(machine, beta=0.9):
+    for parameter in machine.parameters():
+        parameter *= beta
+    return machine
+
+
+def all_at_once(machine):
+    """The same machine, whose units all look at the old state."""
+    W = torch.zeros(machine.n_units, machine.n_units)
+    W[tuple(machine.edges)] = machine.coupling.detach()
+    everything = slice(None)
+    step = (everything, everything, W + W.T, machine.bias.detach())
+    machine.conditionals = types.MethodType(lambda self: [step], machine)
+    return machine
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("draw", [exact, fresh_gibbs, persistent_gibbs])
+def test_the_same_check_rejects_beta_of_nine_tenths(draw, kind):
+    draws = draw(warmed(random_machine(kind)))
+    assert not judge(draws, random_machine(kind)).accepted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_check_rejects_annealing_at_beta_of_nine_tenths(kind):
+    machine = random_machine(kind)
+    draws = neal_at(0.9).sample(machine, DRAWS)
+    assert not judge(draws, machine).accepted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("draw", [fresh_gibbs, persistent_gibbs])
+def test_the_same_check_rejects_simultaneous_updates(draw, kind):
+    draws = draw(all_at_once(random_machine(kind)))
+    assert not judge(draws, random_machine(kind)).accepted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_check_rejects_a_spurious_field(kind):
+    """A hundredth of a nat on one bias moves its mean by 8 errors at most."""
+    machine, shifted = random_machine(kind), random_machine(kind)
+    next(shifted.parameters()).data.view(-1)[0] += 0.1
+    assert not judge(exact(shifted), machine).accepted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sweep_at_beta_keeps_the_law_at_beta(kind):
+    machine = random_machine(kind)
+    generator = torch.Generator().manual_seed(7)
+    z = random_bits(DRAWS, machine.n_units, generator=generator)
+    assert sweep(machine, z, 0.5, sweeps=15, generator=generator) is z
+    verdict = judge(z, machine, beta=0.5)
+    assert verdict.accepted, verdict
+    assert not judge(z, machine).accepted
+
+
+def test_one_sweep_leaves_exact_draws_exact():
+    """Invariance itself, without help from mixing."""
+    machine = random_machine("dense", scale=2.0)
+    generator = torch.Generator().manual_seed(8)
+    z = sweep(machine, exact(machine), generator=generator)
+    verdict = judge(z, machine)
+    assert verdict.accepted, verdict
+
+
+def test_random_bits_are_fair():
+    generator = torch.Generator().manual_seed(9)
+    z = random_bits(DRAWS, 6, generator=generator)
+    flat = randomise(BoltzmannMachine(6), scale=0.0)
+    assert judge(z, flat).accepted
+
+
+@pytest.mark.parametrize(("n_left", "n_right"), [(2, 6), (6, 2)])
+def test_exact_draws_list_either_layer_of_an_rbm(n_left, n_right):
+    machine = randomise(RBM(n_left, n_right))
+    verdict = judge(exact(machine), machine)
+    assert verdict.accepted, verdict
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "sampler",
+    [ExactSampler(), GibbsSampler(persistent=False), neal_at(1)],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_draws_have_the_machines_precision_and_no_gradient(sampler, dtype):
+    z = sampler.sample(random_machine("rbm", dtype=dtype), 7)
+    assert z.shape == (7, 8)
+    assert z.dtype == dtype
+    assert not z.requires_grad
+
+
+# Exact sampling of larger machines
+
+
+def test_exact_draws_need_only_the_smaller_layer_listed():
+    assert ExactSampler().sample(RBM(3, 40), 5).shape == (5, 43)
+
+
+@pytest.mark.parametrize("machine", [RBM(21, 30), BoltzmannMachine(21)])
+def test_too_many_units_for_listing_end_in_a_sentence(machine):
+    sentence = r"exact sampling would list 2\^21 states; the limit is 20"
+    with pytest.raises(ValueError, match=sentence):
+        ExactSampler().sample(machine, 1)
+
+
+def test_exact_mean_energy_needs_only_the_smaller_layer_listed():
+    machine = randomise(RBM(3, 30, seed=2), scale=0.3)
+    draws = exact(machine)
+    with torch.no_grad():
+        energy = machine.energy(draws)
+        error = energy.std() / len(energy) ** 0.5
+        gap = ExactSampler().mean_energy(machine) - energy.mean()
+    assert abs(gap) < 4 * error
+
+
+# Persistent chains
+
+
+def test_persistent_chains_move_on_and_fresh_ones_forget():
+    machine = random_machine("rbm")
+    with torch.no_grad():
+        machine.a.fill_(0), machine.c.fill_(0), machine.W.fill_(30)
+        machine.a -= 30  # nearly frozen: all ones or left zeros
+    kept = GibbsSampler(chains=500, sweeps=1)
+    first, second = (kept.sample(machine, 500) for _ in range(2))
+    same = (first[:, 0] == second[:, 0]).double().mean()
+    assert 0.9 < same <= 1
+    forgetful = GibbsSampler(sweeps=1, persistent=False)
+    first, second = (forgetful.sample(machine, 500) for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_more_draws_than_chains_come_from_more_sweeps():
+    machine = random_machine("rbm")
+    sampler, other = GibbsSampler(chains=40), GibbsSampler(chains=40)
+    together = sampler.sample(machine, 100)
+    apart = torch.cat([other.sample(machine, 40) for _ in range(3)])
+    assert torch.equal(together, apart[:100])
+
+
+def test_draws_are_copies_of_the_chains():
+    machine, sampler = random_machine("rbm"), GibbsSampler(chains=8)
+    z = sampler.sample(machine, 8)
+    before = sampler.state_dict()["chains"].clone()
+    z.fill_(5)
+    assert torch.equal(sampler.state_dict()["chains"], before)
+
+
+def test_persistent_chains_refuse_a_second_machine():
+    sampler, machine = GibbsSampler(), random_machine("rbm")
+    sampler.sample(machine, 3)
+    with pytest.raises(ValueError, match="belong to another machine"):
+        sampler.sample(random_machine("rbm"), 3)
+    sampler.sample(machine, 3)  # and stay usable
+
+
+def test_fresh_chains_serve_any_machine():
+    sampler = GibbsSampler(persistent=False)
+    assert sampler.sample(random_machine("rbm"), 3).shape == (3, 8)
+    assert sampler.sample(random_machine("dense"), 3).shape == (3, 6)
+
+
+def test_restored_chains_refuse_a_machine_of_another_size():
+    sampler = GibbsSampler()
+    sampler.sample(random_machine("rbm"), 3)
+    other = GibbsSampler()
+    other.load_state_dict(sampler.state_dict())
+    with pytest.raises(ValueError, match="have 8 units, the machine has 6"):
+        other.sample(random_machine("dense"), 3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GibbsSampler(chains=30, sweeps=2),
+        lambda: GibbsSampler(persistent=False, sweeps=2),
+        ExactSampler,
+        lambda: neal_at(1),
+    ],
+    ids=["persistent", "fresh", "exact", "dimod"],
+)
+def test_a_restored_sampler_continues_with_the_same_draws(make):
+    machine = random_machine("rbm")
+    one, other = make(), make()
+    beginning = one.sample(machine, 50)
+    state = one.state_dict()
+    assert all(isinstance(value, torch.Tensor) for value in state.values())
+    goes_on = [one.sample(machine, 50) for _ in range(2)]
+    other.sample(machine, 20)  # its own past is overwritten
+    other.load_state_dict(state)
+    for expected in goes_on:
+        assert torch.equal(other.sample(machine, 50), expected)
+    assert not torch.equal(beginning, goes_on[0])
+
+
+@pytest.mark.parametrize("name", ["chains", "sweeps"])
+def test_no_chains_or_sweeps_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} is at least 1, not 0"):
+        GibbsSampler(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [ExactSampler(), GibbsSampler(), neal_at(1)],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_nan_weights_stop_every_sampler(sampler):
+    machine = random_machine("rbm")
+    machine.W.data[1, 1] = np.nan
+    with pytest.raises(ValueError, match="machine's W holds NaN"):
+        sampler.sample(machine, 3)
+
+
+def test_nan_weights_stop_the_exact_negative_phase():
+    machine = random_machine("rbm")
+    machine.W.data[1, 1] = np.nan
+    with pytest.raises(ValueError, match="machine's W holds NaN"):
+        ExactSampler().mean_energy(machine)
+
+
+# dimod children
+
+
+class Child(dimod.Sampler):
+    """Answers with what the test prepared, and notes what it was asked."""
+
+    parameters = {"num_reads": [], "seed": []}  # noqa: RUF012
+    properties = {}  # noqa: RUF012
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.asked = []
+
+    def sample(self, bqm, **kwargs):
+        self.asked.append(kwargs)
+        return self.answer
+
+
+def answer(states, variables, vartype="BINARY", **vectors):
+    samples = (np.array(states, dtype=np.int8), variables)
+    vectors.setdefault("energy", np.zeros(len(states)))
+    return dimod.SampleSet.from_samples(samples, vartype, **vectors)
+
+
+def test_a_childs_columns_counts_and_spins_become_bits_in_unit_order():
+    spins = [[-1, 1, 1], [1, -1, -1]]
+    child = Child(answer(spins, [2, 0, 1], "SPIN", num_occurrences=[2, 1]))
+    z = DimodSampler(child).sample(BoltzmannMachine(3), 3)
+    assert z.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+
+
+def test_a_child_without_some_variables_is_refused():
+    child = Child(answer([[0, 1]] * 5, [0, 3]))
+    with pytest.raises(ValueError, match="no value for 2 of 4 var.*first is 1"):
+        DimodSampler(child).sample(BoltzmannMachine(4), 5)
+
+
+def test_a_child_with_too_few_reads_is_refused():
+    child = Child(answer([[0, 1]] * 5, [0, 1]))
+    with pytest.raises(ValueError, match="Child returned 5 of 6 reads"):
+        DimodSampler(child).sample(BoltzmannMachine(2), 6)
+
+
+def test_every_call_has_its_own_seed_unless_one_is_given():
+    machine = BoltzmannMachine(2)
+    child = Child(answer([[0, 1]], [0, 1]))
+    for _ in range(3):
+        assert len(DimodSampler(child, seed=12).sample(machine, 1)) == 1
+    assert child.asked == [child.asked[0]] * 3
+    sampler = DimodSampler(child)
+    del child.asked[:]
+    for _ in range(3):
+        sampler.sample(machine, 1)
+    assert len({kwargs["seed"] for kwargs in child.asked}) == 3
+    DimodSampler(child, seed=1).sample(machine, 1)
+    assert child.asked[-1] not in child.asked[:-1]
+
+
+def test_a_misspelt_keyword_is_refused_before_any_call():
+    child = neal.SimulatedAnnealingSampler()
+    sentence = "has no parameter 'num_sweep'; it takes .*num_sweeps"
+    with pytest.raises(TypeError, match=sentence):
+        DimodSampler(child, num_sweep=10)
+
+
+def test_neal_is_told_to_sample_and_not_to_optimise():
+    machine = randomise(BoltzmannMachine(4), scale=0.0, offset=0.0)
+    z = neal_at(1).sample(machine, 2000)
+    assert abs(z.mean() - 0.5) < 0.05
+    assert neal_at(1).kwargs["beta_range"] == (1, 1)
+    assert neal_at(0.5).kwargs["beta_range"] == (0.5, 0.5)
+
+
+def test_what_is_no_sampler_or_takes_no_reads_is_refused():
+    with pytest.raises(TypeError, match="child is a dimod.Sampler, not str"):
+        DimodSampler("neal")
+    with pytest.raises(TypeError, match="ExactSolver takes no num_reads"):
+        DimodSampler(dimod.ExactSolver())
