@@ -326,6 +326,12 @@ def sampled_gradient(exact, few, many, draws, errors):
     law = mean[0] * np.sqrt(draws[0] / draws)
     right.loglog(draws, law, "--", color=BLACK, label=r"$1/\sqrt{n}$")
     right.set(xlabel="draws $n$", title="relative error")
+    # Marks of our own: matplotlib's crowd an axis of less than two decades.
+    right.set_xticks(draws[::2], [f"{n:,}" for n in draws[::2]])
+    low, high = right.get_ylim()
+    marks = [m for m in (0.003, 0.01, 0.03, 0.1, 0.3, 1) if low < m < high]
+    right.set_yticks(marks, [f"{m:g}" for m in marks])
+    right.minorticks_off()
     right.legend(borderpad=0, labelspacing=0.2)
     return figure
 
@@ -667,7 +673,41 @@ def gene_means(real, made):
             markersize=3,
             linestyle="none",
         )
-        ax.axline((1, 1), slope=1, color=BLACK, linewidth=1, linestyle="-")
+        ax.axline((1, 1), (10, 10), color=BLACK, linewidth=1, linestyle="-")
         ax.set(title=title, xlabel="mean count, real")
     axes[0, 0].set(ylabel="mean count, generated")
     return figure
+
+
+@house_style
+def boltzmann_minus_rivals(table, rivals):
+    """Held-out likelihood of the Boltzmann prior against each rival.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See `qbmvae_mini.results.load`.
+    rivals : sequence of str
+        Names of models in the table.
+
+    Returns
+    -------
+    Figure
+        As `paired_differences`.
+    """
+    from qbmvae_mini.results import DATASETS, SAMPLES, paired_interval
+
+    ours = "Boltzmann 32+32"
+    groups, splits = {}, {}
+    for rival in rivals:
+        title = f"{ours} minus {rival}"
+        groups[title], splits[title] = {}, {}
+        for name in DATASETS:
+            scores = table[table.dataset == name].pivot(
+                index="split",
+                columns="model",
+                values=f"log_likelihood_{SAMPLES[-1]}",
+            )
+            splits[title][name] = (scores[ours] - scores[rival]).to_numpy()
+            groups[title][name] = paired_interval(table, name, ours, rival)
+    return paired_differences(groups, splits)

@@ -148,7 +148,7 @@ class VAE(nn.Module):
         -------
         Tensor, shape (n, n_genes)
         """
-        z = self.latent.sample_prior(n).to(library.device)
+        z = self.latent.sample_prior(n).to(self.decoder[0].weight)
         return self.likelihood.sample(self.decode(z, batch), library[:, None])
 
 

@@ -102,7 +102,9 @@ def train_and_die(directory, sampler, moment, saves):
         Gets the checkpoint and, in the end, the model.
     sampler : {"gibbs", "neal"}
     moment : {"in the middle of writing", "before renaming", "after renaming",
-            "in the middle of an epoch", None}
+            "in the middle of an epoch", None} or float
+        A number is seconds of this process's own computing time, after which
+        the kernel ends it wherever it may be.
     saves : int
         Checkpoints that this process writes before the fatal one.
     """
@@ -134,6 +136,9 @@ def train_and_die(directory, sampler, moment, saves):
         training.save_file = torn_write
     elif moment == "in the middle of an epoch":
         training._validate = fatal_validate
+    elif isinstance(moment, float):
+        # By computing time, since a busy machine may stall the parent.
+        signal.setitimer(signal.ITIMER_VIRTUAL, moment)
     elif moment is not None:
         training.os.replace = fatal_rename
     model = fit_to_kill(model_to_kill(sampler), directory / "run.safetensors")

@@ -52,8 +52,14 @@ NOT_COUNTS = {
     "infinite": (put(np.inf), r"NaN or infinite.*whole numbers"),
     "minus infinite": (put(-np.inf), r"NaN or infinite.*whole numbers"),
     "too many": (put(2.0**24 + 2), r"16777218.*2\^24"),
-    "empty cell": (empty_cell, r"no count.*1 of 20 cells.*'cell5'.*filter_cells"),
-    "empty gene": (empty_gene, r"no count for 1 of 8 genes.*'gene6'.*filter_genes"),
+    "empty cell": (
+        empty_cell,
+        r"no count.*1 of 20 cells.*'cell5'.*filter_cells",
+    ),
+    "empty gene": (
+        empty_gene,
+        r"no count for 1 of 8 genes.*'gene6'.*filter_genes",
+    ),
 }
 
 

@@ -6,7 +6,6 @@ import math
 import multiprocessing
 import random
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from synthetic import (
 )
 
 from qbmvae_mini import training
+from qbmvae_mini.cells import Cells
 from qbmvae_mini.latents import BernoulliLatent
 from qbmvae_mini.likelihoods import NegativeBinomial
 from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
@@ -41,7 +41,9 @@ def adata():
 
 def weights(model):
     """All parameters, in one copy."""
-    return torch.nn.utils.parameters_to_vector(model.module.parameters()).clone()
+    return torch.nn.utils.parameters_to_vector(
+        model.module.parameters()
+    ).clone()
 
 
 class Stops:
@@ -171,6 +173,36 @@ def test_the_validation_in_history_can_be_worked_out_again(watched):
     samples = training.VALIDATION_SAMPLES
     public = model.get_log_likelihood(two_clusters()[held_out], samples)
     assert public.mean() == pytest.approx(scores[best], abs=0.3)
+
+
+def test_scores_of_the_warm_up_and_vague_ones_are_not_judged(
+    adata, monkeypatch
+):
+    # Full KL weight from the fourth epoch on; None: log Z was too vague.
+    scores = [-1, -1, -1, -8, None, -9, None, -7, None, -8, -9, -10]
+    kept = []
+
+    def validate(vae, *rest):
+        kept.append(copy.deepcopy(vae.state_dict()))
+        return scores[len(kept) - 1]
+
+    monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
+    monkeypatch.setattr(training, "_validate", validate)
+    model = GaussianVAE(adata, n_latent=3)
+    model.fit(50, kl_warmup=4, patience=3, progress=False)
+    assert [entry["validation"] for entry in model.history_] == scores
+    for name, value in model.module.state_dict().items():
+        assert torch.equal(value, kept[scores.index(-7)][name])
+
+
+def test_the_seed_picks_the_validation_cells(adata):
+    first, second, again = (
+        set(GaussianVAE(adata, seed=seed)._split(0.2)[0]) for seed in (0, 1, 0)
+    )
+    assert first == again
+    # Neither the same nor the first or last, which may be of one batch.
+    assert len(first - second) > 5
+    assert max(first) - min(first) > 24
 
 
 def test_without_validation_the_last_weights_stay(adata):
@@ -329,6 +361,26 @@ def test_another_seed_gives_other_numbers(name, adata):
         assert a["loss"] != b["loss"]
 
 
+def test_the_order_of_cells_is_new_in_each_epoch_and_by_seed(
+    adata, monkeypatch
+):
+    orders = []
+    minibatches = Cells.minibatches
+
+    def watch(cells, size, *, order=None, device="cpu"):
+        if order is not None:
+            assert sorted(order) == list(range(120))
+            orders.append(tuple(order))
+        return minibatches(cells, size, order=order, device=device)
+
+    monkeypatch.setattr(Cells, "minibatches", watch)
+    for seed in (0, 1, 0):
+        model = GaussianVAE(adata, n_latent=3, seed=seed)
+        model.fit(**FIT | {"max_epochs": 2, "validation": 0})
+    assert len(set(orders)) == 4
+    assert orders[:2] == orders[4:]
+
+
 def test_scoring_before_training_changes_nothing(adata):
     asked = QBMVAE(adata, n_latent=8)
     asked.get_log_likelihood()
@@ -431,21 +483,14 @@ def test_a_training_killed_at_random_ends_the_same(
     sampler, new_process, tmp_path, monkeypatch
 ):
     checkpoint = tmp_path / "run.safetensors"
-    rng = random.Random()
-    killed = 0
-    for _ in range(4):
-        done = epochs_done(checkpoint) if checkpoint.exists() else 0
-        process = new_process(tmp_path, sampler, None, 0)
-        # Wait until it has written at least once, then for some luck.
-        while process.is_alive() and not (
-            checkpoint.exists() and epochs_done(checkpoint) > done
-        ):
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.03))
-        process.kill()
+    killed = done = 0
+    for _ in range(5):
+        seconds = random.uniform(0.01, 0.1)  # all epochs take 0.2 or so
+        process = new_process(tmp_path, sampler, seconds, 0)
         process.join()
-        killed += process.exitcode == -signal.SIGKILL
-        assert epochs_done(checkpoint) > done or done == 16
+        killed += process.exitcode == -signal.SIGVTALRM
+        before, done = done, checkpoint.exists() and epochs_done(checkpoint)
+        assert done >= before
     assert killed > 0
     process = new_process(tmp_path, sampler, None, 0)
     process.join()
