@@ -31,6 +31,8 @@ FLAGS = [
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 
+SLOW = 120_000  # milliseconds: a busy machine is no fault of the page
+
 #: Faults of the theme that cannot be mended from here, rule by rule.
 KNOWN = {}
 
@@ -101,6 +103,7 @@ def open_page(browser, address):
 
     def open_(entry, scheme="light"):
         context = browser.new_context(color_scheme=scheme, viewport=DESK)
+        context.set_default_timeout(SLOW)
         contexts.append(context)
         page = context.new_page()
         page.faults = []
