@@ -94,3 +94,10 @@ def test_a_missing_table_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "data_directory", lambda: tmp_path)
     with pytest.raises(FileNotFoundError, match="make results"):
         results.load()
+
+
+def test_neal_and_gibbs_train_models_of_one_likelihood(table):
+    gibbs = "Boltzmann 32+32"
+    pair = f"{gibbs}, neal", gibbs
+    _, lower, upper = results.paired_interval(table, "pbmc68k", *pair)
+    assert lower < 0 < upper < 2
