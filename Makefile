@@ -11,7 +11,6 @@ VENV ?= .venv
 # is chosen with, say, make TORCH="torch==2.13.0 --index-url ADDRESS".
 TORCH ?= $(shell grep '^torch==' requirements.txt)
 PORT ?= 8000
-ARGS ?=
 
 BIN := $(VENV)/bin
 SITE := _build/html/.complete
@@ -57,8 +56,8 @@ browser: $(SITE)  ## Look at every page in Chromium
 serve: $(SITE)  ## Serve the site on localhost (PORT=8000)
 	$(BIN)/python -m http.server --bind localhost --directory _build/html $(PORT)
 
-results: $(VENV)/.baselines  ## Compute data/results anew (hours; resumes)
-	$(BIN)/python -m qbmvae_mini.results $(ARGS)
+results: $(VENV)/.complete  ## Compute data/results anew (half an hour; resumes)
+	$(BIN)/python -m qbmvae_mini.results
 
 strip: $(VENV)/.complete  ## Remove notebook outputs that no test compares
 	$(BIN)/python tests/notebooks/outputs.py strip
@@ -84,8 +83,4 @@ $(VENV)/.complete: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq $(TORCH)
 	$(BIN)/python -m pip install -qq -r requirements.txt
-	touch $@
-
-$(VENV)/.baselines: $(VENV)/.complete
-	$(BIN)/python -m pip install -qq -e '.[baselines]'
 	touch $@

@@ -4,7 +4,7 @@ A `VAE` asks its latent for everything that depends on the prior, so that two
 models differ in their latent and in nothing else. Every latent has
 
 ========================  ====================================================
-``n_params``, ``n_latent``  encoder outputs, and width of the code
+``n_params, n_latent``    encoder outputs, and width of the code
 ``rsample(params)``       (batch, n_latent), differentiable, for training
 ``sample(params, n)``     (n, batch, n_latent), exact draws, for evaluation
 ``decoder_input(z)``      what the decoder reads

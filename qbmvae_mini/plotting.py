@@ -478,6 +478,7 @@ def census(types, depth, batch):
             label=name,
         )
     right.set(xscale="log", title="cells of each depth", xlabel="UMIs a cell")
+    right.set_ylim(top=1.4 * right.get_ylim()[1])  # room for the legend
     right.legend(loc="upper right", handlelength=1.6, borderpad=0)
     return figure
 
@@ -506,9 +507,9 @@ def map_of_cells(points, types, energy, least=50):
     for i, name in enumerate(large):
         left.plot(
             *points[types == name].T,
-            "os^"[i // len(COLOURS)],
+            "o+"[i // len(COLOURS)],
             color=COLOURS[i % len(COLOURS)],
-            markersize=2,
+            markersize=(2, 4)[i // len(COLOURS)],
             linestyle="none",
             label=name,
         )
@@ -518,7 +519,7 @@ def map_of_cells(points, types, energy, least=50):
             *points[rare].T,
             "x",
             color=GREY,
-            markersize=5,
+            markersize=4,
             linestyle="none",
             label=f"fewer than {least}",
         )
@@ -533,16 +534,15 @@ def map_of_cells(points, types, energy, least=50):
         label=r"energy $E(\mu)$ (nats)",
         pad=0.02,
     )
-    left.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0),
-        ncols=2,
-        markerscale=3,
+    key = figure.legend(
+        loc="outside lower center",
+        ncols=3,
         handletextpad=0.1,
-        columnspacing=0.5,
-        labelspacing=0.15,
-        fontsize=11,
+        columnspacing=0.8,
+        labelspacing=0.2,
     )
+    for handle in key.legend_handles:
+        handle.set_markersize(8)
     return figure
 
 
@@ -598,14 +598,15 @@ def energy_by_type(energy, types, genes_seen):
     right.set(xlabel="genes seen", xscale="log")
     right.minorticks_off()
     right.set_xticks([50, 100, 200, 400], ["50", "100", "200", "400"])
+    # Above the axes, so that it never lies on a cell.
     right.legend(
-        loc="lower right",
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        ncols=2,
         markerscale=2,
-        handletextpad=0.1,
+        handletextpad=0,
+        columnspacing=0.5,
         borderpad=0,
-        frameon=True,
-        framealpha=0.8,
-        edgecolor="none",
     )
     return figure
 
@@ -675,6 +676,8 @@ def gene_means(real, made):
         )
         ax.axline((1, 1), (10, 10), color=BLACK, linewidth=1, linestyle="-")
         ax.set(title=title, xlabel="mean count, real")
+        ax.set_xticks([1e-2, 1, 1e2])
+        ax.minorticks_off()
     axes[0, 0].set(ylabel="mean count, generated")
     return figure
 
