@@ -1,0 +1,51 @@
+"""Every figure of the book, in one style.
+
+Each function takes data, draws once and returns a closed
+`matplotlib.figure.Figure`: in a notebook, a cell that ends with the call
+shows it, once. Colours are those of Okabe and Ito (2008), which readers with
+any kind of colour vision can tell apart; no figure relies on colour alone.
+"""
+
+from qbmvae_mini.plotting.cells import (
+    census,
+    energy_by_type,
+    gene_means,
+    heat_by_type,
+    map_of_cells,
+    shares,
+)
+from qbmvae_mini.plotting.comparison import (
+    boltzmann_minus_rivals,
+    paired_differences,
+)
+from qbmvae_mini.plotting.machines import (
+    energy_levels,
+    landscape,
+    spin_states,
+    temperature,
+)
+from qbmvae_mini.plotting.prior import (
+    followed,
+    qbm_vae,
+    sampled_gradient,
+)
+from qbmvae_mini.plotting.style import WIDTH
+
+__all__ = [
+    "WIDTH",
+    "boltzmann_minus_rivals",
+    "census",
+    "energy_by_type",
+    "energy_levels",
+    "followed",
+    "gene_means",
+    "heat_by_type",
+    "landscape",
+    "map_of_cells",
+    "paired_differences",
+    "qbm_vae",
+    "sampled_gradient",
+    "shares",
+    "spin_states",
+    "temperature",
+]
