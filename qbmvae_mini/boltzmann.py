@@ -12,10 +12,11 @@ positive phase of the QBM-VAE rests.
 """
 
 import dimod
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from qbmvae_mini.checks import check_whole
 
 #: Enumerating 2^n states beyond this n asks for more memory than a laptop has.
 MAX_ENUMERATED = 24
@@ -130,7 +131,7 @@ class BoltzmannMachine(Machine):
     """
 
     def __init__(self, n_units, edges=None, *, seed=0):
-        _check_size(n_units, "n_units")
+        n_units = check_whole("n_units", n_units, 1)
         if edges is None:
             edges = torch.triu_indices(n_units, n_units, 1)
         else:
@@ -231,8 +232,8 @@ class RBM(Machine):
     """
 
     def __init__(self, n_left, n_right, *, seed=0):
-        _check_size(n_left, "n_left")
-        _check_size(n_right, "n_right")
+        n_left = check_whole("n_left", n_left, 1)
+        n_right = check_whole("n_right", n_right, 1)
         left = torch.arange(n_left).repeat_interleave(n_right)
         right = torch.arange(n_left, n_left + n_right).repeat(n_left)
         super().__init__(n_left + n_right, torch.stack([left, right]))
@@ -320,15 +321,12 @@ class RBM(Machine):
         return cls(n_left, len(order) - n_left)._fill(bqm, order)
 
 
-def _check_size(value, name):
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(
-            f"{name} is a whole number of at least 1, not {value!r}"
-        )
-
-
 def _checked_edges(edges, n_units):
     """Edges as a (2, n_edges) tensor, or a sentence saying what is wrong."""
+    edges = [tuple(edge) for edge in edges]
+    for edge in edges:
+        if any(int(unit) != unit for unit in edge):
+            raise ValueError(f"edge {edge} names a unit by no whole number")
     edges = [(int(i), int(j)) for i, j in edges]
     seen = set()
     for i, j in edges:

@@ -21,11 +21,11 @@ models differ in their latent and in nothing else. Every latent has
 import math
 
 import dimod
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from qbmvae_mini.checks import check_whole
 from qbmvae_mini.partition import (
     Bracket,
     enumerable,
@@ -55,7 +55,7 @@ class GaussianLatent(nn.Module):
 
     def __init__(self, n_latent):
         super().__init__()
-        _check_width(n_latent)
+        n_latent = check_whole("n_latent", n_latent, 1)
         self.n_latent = n_latent
         self.n_params = 2 * n_latent
 
@@ -125,7 +125,7 @@ class BitLatent(nn.Module):
 
     def __init__(self, n_latent, relaxation):
         super().__init__()
-        _check_width(n_latent)
+        n_latent = check_whole("n_latent", n_latent, 1)
         self.n_latent = self.n_params = n_latent
         self.relaxation = find_relaxation(relaxation)
 
@@ -247,7 +247,9 @@ class BoltzmannLatent(BitLatent):
         super().__init__(machine.n_units, relaxation)
         self.machine = machine
         self.sampler = sampler
-        self.negatives = negatives or getattr(sampler, "chains", NEGATIVES)
+        if negatives is None:
+            negatives = getattr(sampler, "chains", NEGATIVES)
+        self.negatives = check_whole("negatives", negatives, 1)
         # Kept with the weights, so that a resumed run reports the same loss.
         self.register_buffer("log_z", torch.tensor(math.nan))
         self._bracket = None  # and the effort and weights it was made with:
@@ -334,13 +336,6 @@ class BoltzmannLatent(BitLatent):
         """All that decides log Z: weights, and also the graph and offset."""
         state = self.machine.state_dict().values()
         return torch.cat([tensor.flatten().double().cpu() for tensor in state])
-
-
-def _check_width(n_latent):
-    if not isinstance(n_latent, (int, np.integer)) or n_latent < 1:
-        raise ValueError(
-            f"n_latent is a whole number of at least 1, not {n_latent!r}"
-        )
 
 
 def _check_sampler(sampler):

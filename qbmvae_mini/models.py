@@ -14,11 +14,11 @@ import torch
 
 from qbmvae_mini.boltzmann import RBM
 from qbmvae_mini.cells import read_cells
+from qbmvae_mini.checks import check_whole
 from qbmvae_mini.latents import BoltzmannLatent, GaussianLatent
 from qbmvae_mini.relaxations import RELAXATIONS
 from qbmvae_mini.samplers import GibbsSampler
 from qbmvae_mini.training import (
-    check_whole,
     fit,
     load_state_tensors,
     read_tensors,

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from qbmvae_mini.boltzmann import RBM, all_states
+from qbmvae_mini.checks import check_whole
 from qbmvae_mini.samplers import ExactSampler, GibbsSampler, random_bits, sweep
 from qbmvae_mini.samplers.exact import MAX_STATES
 
@@ -169,9 +170,8 @@ def _listed_energy(machine, states):
 
 
 def _start(machine, chains, temperatures, seed):
-    for name, value in (("chains", chains), ("temperatures", temperatures)):
-        if value < 1:
-            raise ValueError(f"{name} is at least 1, not {value!r}")
+    check_whole("chains", chains, 1)
+    check_whole("temperatures", temperatures, 1)
     machine.check()
     like = next(machine.parameters())
     return like, torch.Generator(like.device).manual_seed(seed)

@@ -50,6 +50,7 @@ SAMPLES = (64, 1000)
 _DECIDING = (
     "boltzmann",
     "cells",
+    "checks",
     "datasets",
     "latents",
     "likelihoods",

@@ -6,7 +6,6 @@ renamed over it, so a killed process leaves either the old or the new state.
 """
 
 import json
-import numbers
 import os
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
+from qbmvae_mini.checks import check_whole
 from qbmvae_mini.latents import ROUGH_AIS
 
 #: Epochs between two validations.
@@ -72,8 +72,9 @@ def fit(
     Returns
     -------
     list of dict
-        One entry an epoch: ``epoch``, ``loss`` (training, nats a cell) and,
-        where validated, ``validation`` (log-likelihood, nats a cell).
+        One entry an epoch: ``epoch``, ``loss`` (training, nats a cell, with
+        the last estimate of log Z) and, where validated, ``validation``
+        (log-likelihood, nats a cell; None while log Z is too vague).
 
     Raises
     ------
@@ -127,8 +128,12 @@ def fit(
                 fabric, module, optimizer, cells, batch_size, kl_weight, epoch
             )
             entry = {"epoch": epoch, "loss": loss}
-            if len(validation) and (epoch + 1) % VALIDATE_EVERY == 0:
-                score = _validate(vae, validation, batch_size, fabric.device)
+            due = (epoch + 1) % VALIDATE_EVERY == 0
+            known = _refresh_log_z(vae) if due else False
+            if due and len(validation):
+                score = None
+                if known:
+                    score = _validate(vae, validation, batch_size)
                 # Under a KL weight below 1 the score is not what is trained.
                 if score is not None and kl_weight == 1:
                     state.judge(score)
@@ -137,7 +142,7 @@ def fit(
                     loss=f"{loss:.1f}", validation=f"{score or 0:.1f}"
                 )
             state.history.append(entry)
-            if resume is not None and (epoch + 1) % VALIDATE_EVERY == 0:
+            if due and resume is not None:
                 state.save(resume)
         bar.close()
     state.restore_best()
@@ -173,13 +178,18 @@ def _train_epoch(fabric, module, optimizer, cells, size, kl_weight, epoch):
     return total / len(cells)
 
 
-def _validate(vae, cells, size, device):
-    """Mean log-likelihood by exact draws, or None while log Z is too vague."""
+def _refresh_log_z(vae):
+    """Estimate log Z anew; whether it is known well enough to score with."""
+    if not hasattr(vae.latent, "sampler"):
+        return True
+    bracket = vae.latent.estimate_log_z(**ROUGH_AIS)
+    return bracket.upper - bracket.lower <= WIDEST_BRACKET
+
+
+def _validate(vae, cells, size):
+    """Mean log-likelihood by exact draws, nats a cell."""
     vae.eval()
-    if hasattr(vae.latent, "sampler"):
-        bracket = vae.latent.estimate_log_z(**ROUGH_AIS)
-        if bracket.upper - bracket.lower > WIDEST_BRACKET:
-            return None
+    device = next(vae.parameters()).device
     scores = [
         vae.log_likelihood(x, batch, VALIDATION_SAMPLES)
         for x, batch in cells.minibatches(size, device=device)
@@ -323,15 +333,6 @@ def read_tensors(path):
             "name another file or remove it"
         ) from error
     return tensors, json.loads(facts)
-
-
-def check_whole(name, value, least):
-    """`value` as an int, refused unless a whole number of at least `least`."""
-    if not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(
-            f"{name} is a whole number of at least {least}, not {value!r}"
-        )
-    return int(value)
 
 
 def _below(tensors, prefix):

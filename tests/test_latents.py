@@ -555,3 +555,8 @@ def test_the_exact_negative_phase_takes_any_machine_that_can_be_listed():
     log_z = (v @ machine.a + hidden).logsumexp(0)
     (expected,) = torch.autograd.grad(log_z, [machine.W])
     assert relative_error(found, expected) <= TOLERANCE
+
+
+def test_no_negatives_are_refused_and_not_taken_for_the_default():
+    with pytest.raises(ValueError, match="negatives is a whole number"):
+        BoltzmannLatent(RBM(2, 2), GibbsSampler(), negatives=0)

@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_bracket_and_spares_global_randomness():
 
 @pytest.mark.parametrize("name", ["chains", "temperatures"])
 def test_no_chains_or_temperatures_are_refused(name):
-    with pytest.raises(ValueError, match=f"{name} is at least 1, not 0"):
+    with pytest.raises(ValueError, match=f"{name} is a whole number .* not 0"):
         ais(random_machine("rbm"), **{name: 0})
 
 

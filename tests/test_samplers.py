@@ -1,5 +1,6 @@
 """Samplers draw exp(-E)/Z; a slightly warmer or a parallel one is caught."""
 
+import copy
 import types
 
 import dimod
@@ -256,7 +257,7 @@ def test_a_restored_sampler_continues_with_the_same_draws(make):
 
 @pytest.mark.parametrize("name", ["chains", "sweeps"])
 def test_no_chains_or_sweeps_are_refused(name):
-    with pytest.raises(ValueError, match=f"{name} is at least 1, not 0"):
+    with pytest.raises(ValueError, match=f"{name} is a whole number .* not 0"):
         GibbsSampler(**{name: 0})
 
 
@@ -357,3 +358,56 @@ def test_what_is_no_sampler_or_takes_no_reads_is_refused():
         DimodSampler("neal")
     with pytest.raises(TypeError, match="ExactSolver takes no num_reads"):
         DimodSampler(dimod.ExactSolver())
+
+
+def test_more_reads_than_asked_for_are_not_cut_off_at_the_best():
+    """Annealers sort by energy: the first reads would be the lowest."""
+
+    class Sorted(Child):
+        def sample(self, bqm, **kwargs):
+            kwargs["num_reads"] *= 10
+            child = neal.SimulatedAnnealingSampler()
+            found = child.sample(
+                bqm, beta_range=(1, 1), num_sweeps=50, **kwargs
+            )
+            order = np.argsort(found.record.energy)
+            return dimod.SampleSet(
+                found.record[order], found.variables, {}, found.vartype
+            )
+
+    machine = randomise(RBM(3, 3))
+    draws = DimodSampler(Sorted(lambda: None)).sample(machine, 400)
+    energy = machine.energy(draws).detach()
+    exact = ExactSampler().mean_energy(machine).item()
+    error = energy.std().item() / 400**0.5
+    assert abs(energy.mean().item() - exact) < 4 * error
+
+
+def test_new_chains_burn_in_before_their_first_draw():
+    machine = RBM(8, 8)
+    torch.nn.init.normal_(machine.W, std=2.0)
+    exact = ExactSampler().mean_energy(machine).item()
+    draws = GibbsSampler(chains=2000, sweeps=1).sample(machine, 2000)
+    energy = machine.energy(draws).detach()
+    fresh = GibbsSampler(sweeps=1, persistent=False).sample(machine, 2000)
+    near = abs(energy.mean().item() - exact)
+    assert near < 0.5 * abs(machine.energy(fresh).mean().item() - exact)
+
+
+def test_a_deep_copy_has_chains_of_its_own():
+    machine = randomise(RBM(3, 3))
+    sampler = GibbsSampler(chains=8)
+    sampler.sample(machine, 8)
+    twin, same_machine = copy.deepcopy(sampler), copy.deepcopy(machine)
+    draws = twin.sample(same_machine, 8)
+    assert torch.equal(draws, sampler.sample(machine, 8))
+    assert not torch.equal(twin.sample(same_machine, 8), draws)
+
+
+@pytest.mark.parametrize("n", [0, 2.5])
+def test_a_number_of_draws_that_is_none_is_refused(n):
+    machine = RBM(2, 2)
+    annealer = DimodSampler(neal.SimulatedAnnealingSampler())
+    for sampler in (GibbsSampler(), ExactSampler(), annealer):
+        with pytest.raises(ValueError, match=f"n is a whole number .* not {n}"):
+            sampler.sample(machine, n)

@@ -3,6 +3,8 @@
 import dimod
 import torch
 
+from qbmvae_mini.checks import check_whole
+
 #: neal cools down and optimises unless told otherwise. Constant beta = 1
 #: samples; heat-bath acceptance, because under its default Metropolis rule
 #: near-zero weights make every bit flip at every sweep (period 2).
@@ -69,6 +71,7 @@ class DimodSampler:
 
     def sample(self, machine, n):
         """Draw `n` states, shape (n, n_units)."""
+        check_whole("n", n, 1)
         kwargs = dict(self.kwargs)
         if "seed" in self.child.parameters and "seed" not in kwargs:
             kwargs["seed"] = (self.seed * 1_000_003 + self._calls) % 2**31
@@ -100,4 +103,8 @@ class DimodSampler:
         states = states.repeat_interleave(times.long(), dim=0)
         if len(states) < n:
             raise ValueError(f"{who} returned {len(states)} of {n} reads")
-        return states[:n].to(next(machine.parameters()))
+        if len(states) > n:  # some children sort by energy: pick blindly
+            generator = torch.Generator().manual_seed(self._calls)
+            picked = torch.randperm(len(states), generator=generator)[:n]
+            states = states[picked]
+        return states.to(next(machine.parameters()))

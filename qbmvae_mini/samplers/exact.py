@@ -3,6 +3,7 @@
 import torch
 
 from qbmvae_mini.boltzmann import RBM, all_states
+from qbmvae_mini.checks import check_whole
 
 #: Above this, an array over all states would not fit into memory.
 MAX_STATES = 20
@@ -32,6 +33,7 @@ class ExactSampler:
     @torch.no_grad()
     def sample(self, machine, n):
         """Draw `n` states, shape (n, n_units), in the machine's precision."""
+        check_whole("n", n, 1)
         machine.check()
         if isinstance(machine, RBM):
             return self._sample_rbm(machine, n)

@@ -9,6 +9,11 @@ import weakref
 
 import torch
 
+from qbmvae_mini.checks import check_whole
+
+#: Sweeps from coin flips before persistent chains give their first draw.
+BURN_IN = 100
+
 
 def random_bits(n, n_units, *, generator=None, like=None):
     """Fair coin flips, shape (n, n_units), on the device of `like`."""
@@ -80,9 +85,8 @@ class GibbsSampler:
     """
 
     def __init__(self, chains=256, sweeps=10, persistent=True, seed=0):
-        for name, value in (("chains", chains), ("sweeps", sweeps)):
-            if value < 1:
-                raise ValueError(f"{name} is at least 1, not {value!r}")
+        check_whole("chains", chains, 1)
+        check_whole("sweeps", sweeps, 1)
         self.chains = chains
         self.sweeps = sweeps
         self.persistent = persistent
@@ -102,16 +106,18 @@ class GibbsSampler:
         -------
         Tensor, shape (n, n_units)
         """
+        check_whole("n", n, 1)
         machine.check()
         like = next(machine.parameters())
         self._seed_on(like.device)
         if not self.persistent:
             z = self._fresh(n, machine, like)
-            return self._sweep(machine, z)
+            return self._sweep(machine, z, self.sweeps)
         self._bind(machine, like)
         draws = []
         while sum(map(len, draws)) < n:
-            draws.append(self._sweep(machine, self._states).clone())
+            self._sweep(machine, self._states, self.sweeps)
+            draws.append(self._states.clone())
         return torch.cat(draws)[:n]
 
     def state_dict(self):
@@ -135,8 +141,16 @@ class GibbsSampler:
             self._seed_on(device)
             self._generator.set_state(state["generator"].cpu())
 
-    def _sweep(self, machine, z):
-        return sweep(machine, z, sweeps=self.sweeps, generator=self._generator)
+    def __deepcopy__(self, memo):
+        """A copy with chains of its own, for the copy of a machine."""
+        twin = GibbsSampler(
+            self.chains, self.sweeps, self.persistent, self.seed
+        )
+        twin.load_state_dict(self.state_dict())
+        return twin
+
+    def _sweep(self, machine, z, sweeps):
+        return sweep(machine, z, sweeps=sweeps, generator=self._generator)
 
     def _fresh(self, n, machine, like):
         return random_bits(
@@ -157,6 +171,7 @@ class GibbsSampler:
                 )
         elif self._machine is None:
             self._states = self._fresh(self.chains, machine, like)
+            self._sweep(machine, self._states, BURN_IN)
         elif self._machine() is not machine:
             raise ValueError(
                 "these persistent chains belong to another machine; use one "
