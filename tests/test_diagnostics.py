@@ -1,0 +1,367 @@
+"""Diagnostics against closed forms, enumeration and another library."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from oracles import KINDS, law, listed, loop_energy, random_machine
+from scipy import optimize, stats
+from torch import nn
+
+from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
+from qbmvae_mini.diagnostics import (
+    distance_to_exact,
+    distance_to_law,
+    effective_beta,
+    effective_sample_size,
+    r_hat,
+)
+
+BETAS = (0.5, 1.0, 2.0)
+
+
+def draws(machine, n, beta=1.0, seed=0):
+    """Independent draws from exp(-beta E), by the oracle's list."""
+    p = law(machine, beta)
+    index = np.random.default_rng(seed).choice(len(p), n, p=p / p.sum())
+    return torch.from_numpy(listed(machine.n_units)[index]).float()
+
+
+# Effective temperature
+
+
+def slow_pseudolikelihood(machine, states, beta):
+    """Mean over states of sum_i log p(z_i | rest), by flipping every unit."""
+    total = 0.0
+    for z in states.tolist():
+        here = loop_energy(machine, z)
+        for i in range(len(z)):
+            z[i] = 1 - z[i]
+            there = loop_energy(machine, z)
+            z[i] = 1 - z[i]
+            total -= np.logaddexp(0, -beta * (there - here))
+    return total / len(states)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_estimate_maximises_the_pseudolikelihood(kind):
+    machine = random_machine(kind)
+    states = draws(machine, 40)
+    best = optimize.minimize_scalar(
+        lambda beta: -slow_pseudolikelihood(machine, states, beta),
+        bracket=(0.5, 1.5),
+        tol=1e-9,
+    )
+    found = effective_beta(machine, states)
+    assert found.value == pytest.approx(best.x, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_agrees_with_the_estimator_of_dwave_system(kind):
+    temperatures = pytest.importorskip("dwave.system.temperatures")
+    machine = random_machine(kind)
+    states = draws(machine, 1000, beta=0.7)
+    other, _ = temperatures.maximum_pseudolikelihood_temperature(
+        machine.to_bqm(), (states.numpy().astype(int), range(machine.n_units))
+    )
+    found = effective_beta(machine, states)
+    assert found.value == pytest.approx(1 / other, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("beta", BETAS)
+def test_exact_draws_have_the_beta_they_were_drawn_at(kind, beta):
+    machine = random_machine(kind)
+    found = effective_beta(machine, draws(machine, 50_000, beta))
+    assert found.standard_error < 0.03
+    assert abs(found.value - beta) < 4 * found.standard_error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_beta_of_nine_tenths_is_seen(kind):
+    machine = random_machine(kind)
+    found = effective_beta(machine, draws(machine, 50_000, beta=0.9))
+    assert found.value < 1 - 5 * found.standard_error
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_nineteen_of_twenty_intervals_hold_the_true_beta(beta):
+    machine = random_machine("dense")
+    runs = [
+        effective_beta(machine, draws(machine, 400, beta, seed))
+        for seed in range(200)
+    ]
+    values, errors = np.array(runs).T
+    held = np.abs(values - beta) < 1.96 * errors
+    assert 0.90 <= held.mean() <= 0.985
+    assert errors.mean() == pytest.approx(values.std(), rel=0.15)
+    # The same test would not pass errors that are wrong by a third.
+    for wrong in (0.67, 1.5):
+        held = np.abs(values - beta) < 1.96 * wrong * errors
+        assert not 0.90 <= held.mean() <= 0.985
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e3])
+def test_any_scale_of_energies_will_do(scale):
+    machine = random_machine("rbm", dtype=torch.float64)
+    states = draws(machine, 500)
+    found = effective_beta(machine, states)
+    with torch.no_grad():
+        for parameter in machine.parameters():
+            parameter *= scale
+    scaled = effective_beta(machine, states)
+    assert scaled.value * scale == pytest.approx(found.value, rel=1e-6)
+    assert scaled.standard_error * scale == pytest.approx(
+        found.standard_error, rel=1e-6
+    )
+
+
+def test_a_beta_can_be_negative():
+    """Draws that prefer high energies, as a wrong sign would give."""
+    machine = random_machine("sparse")
+    found = effective_beta(machine, draws(machine, 20_000, beta=-1.0))
+    assert abs(found.value + 1) < 4 * found.standard_error
+
+
+def test_the_machine_is_left_alone_and_gradients_may_be_off():
+    machine = random_machine("rbm")
+    states = draws(machine, 100)
+    with torch.no_grad():
+        off = effective_beta(machine, states)
+    assert off == effective_beta(machine, states)
+    assert machine.a.dtype == torch.float32
+    assert all(p.grad is None for p in machine.parameters())
+
+
+def test_a_single_state_has_no_error_bar():
+    machine = random_machine("dense")
+    found = effective_beta(machine, torch.tensor([[1.0, 0, 1, 0, 1, 1]]))
+    assert math.isfinite(found.value)
+    assert found.standard_error == math.inf
+
+
+@pytest.mark.parametrize(
+    ("sign", "said"), [(-1, "best beta is inf"), (1, "minus")]
+)
+def test_extreme_states_alone_have_no_finite_beta(sign, said):
+    machine = random_machine("dense")
+    best = (sign * torch.tensor(law(machine))).argmin()
+    states = torch.from_numpy(listed(6))[best].repeat(10, 1)
+    with pytest.raises(ValueError, match=said):
+        effective_beta(machine, states)
+
+
+def test_a_machine_without_weights_has_no_beta():
+    machine = random_machine("rbm", scale=0.0)
+    with pytest.raises(ValueError, match="no flip .* does the machine have"):
+        effective_beta(machine, torch.ones(5, 8))
+
+
+# Chains
+
+
+def autoregression(rho, chains, n, seed=0):
+    """Chains of unit variance whose autocorrelation is rho^t."""
+    rng = np.random.default_rng(seed)
+    series = rng.normal(size=(chains, n))
+    for t in range(1, n):
+        series[:, t] *= math.sqrt(1 - rho**2)
+        series[:, t] += rho * series[:, t - 1]
+    return series
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_the_effective_sample_size_of_an_autoregression(rho):
+    found = [
+        effective_sample_size(autoregression(rho, 4, 10_000, seed))
+        for seed in range(6)
+    ]
+    expected = 40_000 * (1 - rho) / (1 + rho)
+    assert np.mean(found) == pytest.approx(expected, rel=0.1)
+
+
+def test_one_chain_has_an_effective_sample_size():
+    found = effective_sample_size(autoregression(0.5, 1, 40_000))
+    assert found == pytest.approx(40_000 / 3, rel=0.1)
+
+
+def test_chains_of_one_law_agree():
+    assert r_hat(autoregression(0.5, 4, 5000)) < 1.01
+
+
+def test_chains_stuck_in_two_modes_disagree():
+    stuck = autoregression(0.5, 4, 5000)
+    stuck[:2] += 5
+    assert r_hat(stuck) > 1.5
+    assert effective_sample_size(stuck) < 10
+
+
+def test_a_chain_that_still_drifts_disagrees_with_itself():
+    drifting = autoregression(0.0, 4, 1000) + np.linspace(0, 2, 1000)
+    assert r_hat(drifting) > 1.1
+
+
+def test_chains_of_one_mean_and_two_spreads_disagree():
+    """What folding is for: the plain R-hat compares means alone."""
+    series = autoregression(0.0, 4, 5000)
+    series[:2] *= 3
+    assert r_hat(series) > 1.1
+
+
+@pytest.mark.parametrize("check", [r_hat, effective_sample_size])
+def test_quantities_are_judged_one_by_one(check):
+    series = np.stack([autoregression(r, 3, 500) for r in (0, 0.8)], axis=-1)
+    found = check(torch.from_numpy(series))
+    assert found.shape == (2,)
+    assert list(found) == [check(series[..., k]) for k in range(2)]
+
+
+@pytest.mark.parametrize("check", [r_hat, effective_sample_size])
+def test_what_never_changes_says_nothing(check):
+    assert math.isnan(check(np.ones((4, 100))))
+    series = np.stack([np.ones((4, 100)), autoregression(0, 4, 100)], -1)
+    constant, moving = check(series)
+    assert math.isnan(constant)
+    assert math.isfinite(moving)
+
+
+def test_chains_frozen_in_different_states_disagree_without_end():
+    frozen = np.repeat([[0.0], [1.0], [1.0], [0.0]], 100, axis=1)
+    assert r_hat(frozen) == math.inf
+    assert effective_sample_size(frozen) < 5
+
+
+@pytest.mark.parametrize("check", [r_hat, effective_sample_size])
+def test_unusable_series_are_refused(check):
+    with pytest.raises(ValueError, match=r"shape \(chains, draws\).*\(100,\)"):
+        check(np.ones(100))
+    with pytest.raises(ValueError, match="4 draws, not 4 of 3"):
+        check(np.ones((4, 3)))
+    with pytest.raises(ValueError, match="holds NaN"):
+        check(np.full((4, 10), np.nan))
+
+
+def test_one_chain_cannot_disagree_with_another():
+    with pytest.raises(ValueError, match="at least 2 chains .* not 1 of 100"):
+        r_hat(np.ones((1, 100)))
+
+
+# Distance to the exact law
+
+
+def mean_honest_distance(p, n):
+    """Exactly: de Moivre's mean deviation of a binomial, a state at a time.
+
+    Diaconis and Zabell 1991, Closed form summation for classical
+    distributions: with k the next whole number above n p, the mean of
+    |X - n p| is 2 k (1 - p) P(X = k).
+    """
+    k = np.floor(n * p) + 1
+    deviation = 2 * k * (1 - p) * stats.binom.pmf(k, n, p)
+    return deviation.sum() / n / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [50, 100_000])
+def test_honest_draws_reach_the_floor(kind, n):
+    machine = random_machine(kind)
+    found = distance_to_exact(machine, draws(machine, n, seed=5))
+    assert found.total_variation < found.floor + 4 * found.floor_sd
+    assert found.total_variation > found.floor - 4 * found.floor_sd
+    expected = mean_honest_distance(law(machine), n)
+    assert abs(found.floor - expected) < 4 * found.floor_sd / math.sqrt(200)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_beta_of_nine_tenths_is_above_the_floor(kind):
+    machine = random_machine(kind)
+    found = distance_to_exact(machine, draws(machine, 100_000, beta=0.9))
+    assert found.total_variation > found.floor + 5 * found.floor_sd
+
+
+def test_the_spread_of_the_floor_is_that_of_honest_draws():
+    machine = random_machine("dense")
+    runs = [
+        distance_to_exact(machine, draws(machine, 500, seed=seed))
+        for seed in range(200)
+    ]
+    spread = np.std([run.total_variation for run in runs])
+    assert spread == pytest.approx(runs[0].floor_sd, rel=0.25)
+
+
+def test_one_state_alone_is_as_far_as_its_missing_probability():
+    machine = random_machine("sparse")
+    states = torch.from_numpy(listed(8))[[100]].repeat(30, 1)
+    found = distance_to_exact(machine, states)
+    expected = 1 - law(machine)[100]
+    assert found.total_variation == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_law_of_some_units_is_compared_with_their_columns():
+    machine = random_machine("dense")
+    states = draws(machine, 20_000)
+    p = law(machine).reshape([2] * 6).sum((1, 3, 4, 5)).ravel()
+    found = distance_to_law(torch.from_numpy(p), states[:, [0, 2]])
+    assert found.total_variation < found.floor + 4 * found.floor_sd
+    swapped = distance_to_law(p, states[:, [2, 0]])
+    assert swapped.total_variation > swapped.floor + 5 * swapped.floor_sd
+
+
+def test_the_same_states_are_as_far_each_time():
+    machine = random_machine("rbm")
+    states = draws(machine, 100)
+    state = torch.get_rng_state()
+    found = distance_to_exact(machine, states)
+    assert found == distance_to_exact(machine, states.long())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (torch.full((3,), 1 / 3), r"2\^k of them, not an array of shape \(3,"),
+        (torch.full((2, 2), 1 / 4), r"not an array of shape \(2, 2\)"),
+        (torch.tensor([1.0]), r"not an array of shape \(1,\)"),
+        ([0.7, 0.7], "sum 1.4"),
+        ([1.5, -0.5], "from -0.5 up"),
+        ([math.nan, 1.0], "from nan up"),
+    ],
+)
+def test_what_is_no_law_is_refused(p, said):
+    with pytest.raises(ValueError, match=said):
+        distance_to_law(p, torch.ones(4, 1))
+
+
+def test_a_machine_too_large_to_list_is_refused():
+    machine = RBM(11, 10)
+    with pytest.raises(ValueError, match="21 units.*up to 20; give dist"):
+        distance_to_exact(machine, torch.ones(4, 21))
+
+
+# States and machines
+
+
+@pytest.mark.parametrize("check", [effective_beta, distance_to_exact])
+def test_states_are_bits_of_the_machine(check):
+    machine = BoltzmannMachine(3)
+    with pytest.raises(ValueError, match=r"\(n, 3\).* not \(4, 2\)"):
+        check(machine, torch.ones(4, 2))
+    with pytest.raises(ValueError, match=r"\(n, 3\).* not \(3,\)"):
+        check(machine, torch.ones(3))
+    with pytest.raises(ValueError, match=r"\(n, 3\).* not \(0, 3\)"):
+        check(machine, torch.ones(0, 3))
+    with pytest.raises(ValueError, match="0 or 1, but hold -1; turn spins"):
+        check(machine, -torch.ones(4, 3))
+    with pytest.raises(ValueError, match="0 or 1, but hold nan"):
+        check(machine, torch.full((4, 3), math.nan))
+
+
+@pytest.mark.parametrize("check", [effective_beta, distance_to_exact])
+def test_nan_weights_and_other_objects_are_refused(check):
+    machine = random_machine("rbm")
+    machine.a.data[0] = math.nan
+    with pytest.raises(ValueError, match="machine's a holds NaN"):
+        check(machine, torch.ones(4, 8))
+    with pytest.raises(TypeError, match="Linear"):
+        check(nn.Linear(3, 3), torch.ones(4, 3))
