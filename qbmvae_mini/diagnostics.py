@@ -242,7 +242,8 @@ def distance_to_law(p, states):
 
     rng = np.random.default_rng(0)
     honest = [distance(rng.multinomial(n, p)) for _ in range(HONEST_SETS)]
-    return Distance(distance(counts), np.mean(honest), np.std(honest))
+    floor, floor_sd = float(np.mean(honest)), float(np.std(honest))
+    return Distance(distance(counts), floor, floor_sd)
 
 
 def _rise_if_flipped(machine, states):

@@ -85,9 +85,25 @@ def test_a_beta_of_nine_tenths_is_seen(kind):
     assert found.value < 1 - 5 * found.standard_error
 
 
-@pytest.mark.parametrize("beta", BETAS)
-def test_nineteen_of_twenty_intervals_hold_the_true_beta(beta):
-    machine = random_machine("dense")
+@torch.no_grad()
+def agreeing_pair():
+    """Two units so alike that counting both as news halves the variance."""
+    machine = BoltzmannMachine(2)
+    machine.coupling.fill_(3.0)
+    machine.bias.fill_(-1.5)
+    return machine
+
+
+@pytest.mark.parametrize(
+    ("machine", "beta"),
+    [
+        (random_machine("dense"), 0.5),
+        (random_machine("dense"), 2.0),
+        (agreeing_pair(), 1.0),
+    ],
+    ids=["hot", "cold", "pair"],
+)
+def test_nineteen_of_twenty_intervals_hold_the_true_beta(machine, beta):
     runs = [
         effective_beta(machine, draws(machine, 400, beta, seed))
         for seed in range(200)
