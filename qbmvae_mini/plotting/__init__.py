@@ -24,6 +24,13 @@ from qbmvae_mini.plotting.machines import (
     spin_states,
     temperature,
 )
+from qbmvae_mini.plotting.partition import (
+    bracket,
+    bridge,
+    drift,
+    peaks,
+    repeated,
+)
 from qbmvae_mini.plotting.prior import (
     followed,
     qbm_vae,
@@ -34,7 +41,10 @@ from qbmvae_mini.plotting.style import WIDTH
 __all__ = [
     "WIDTH",
     "boltzmann_minus_rivals",
+    "bracket",
+    "bridge",
     "census",
+    "drift",
     "energy_by_type",
     "energy_levels",
     "followed",
@@ -43,7 +53,9 @@ __all__ = [
     "landscape",
     "map_of_cells",
     "paired_differences",
+    "peaks",
     "qbm_vae",
+    "repeated",
     "sampled_gradient",
     "shares",
     "spin_states",
