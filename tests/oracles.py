@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.linalg import expm
 
 from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
 
@@ -85,6 +86,36 @@ def law(machine, beta=1.0):
     return np.exp(-beta * energies(machine) - log_z(machine, beta))
 
 
+class Quantum(NamedTuple):
+    """A Boltzmann machine in a transverse field, in float64."""
+
+    hamiltonian: np.ndarray
+    rho: np.ndarray
+    law: np.ndarray  # the diagonal of rho
+    log_trace: float
+    magnetisation: float  # <sum of sigma^x>
+
+
+def quantum(machine, gamma):
+    """H from Kronecker products, its exponential by scipy."""
+    n = machine.n_units
+    flip = np.array([[0.0, 1.0], [1.0, 0.0]])
+    flips = sum(
+        np.kron(np.kron(np.eye(2**i), flip), np.eye(2 ** (n - 1 - i)))
+        for i in range(n)
+    )
+    hamiltonian = np.diag(energies(machine)) - gamma * flips
+    weight = expm(-hamiltonian)
+    rho = weight / np.trace(weight)
+    return Quantum(
+        hamiltonian,
+        rho,
+        np.diag(rho),
+        float(np.log(np.trace(weight))),
+        float(np.trace(rho @ flips)),
+    )
+
+
 def listed_energy(machine):
     """Energies of all states, differentiable in the machine's weights."""
     states = torch.from_numpy(listed(machine.n_units))
@@ -128,8 +159,8 @@ class Verdict(NamedTuple):
         return self.worst_z < 5 and self.tv_z < 5
 
 
-def judge(draws, machine, beta=1.0):
-    """Compare independent draws with exp(-beta E) / Z."""
+def judge(draws, machine, beta=1.0, *, p=None):
+    """Compare independent draws with exp(-beta E) / Z, or with the law `p`."""
     draws = np.asarray(draws, dtype=float)
     n_draws, n = draws.shape
     assert n_draws >= 100_000
@@ -137,7 +168,7 @@ def judge(draws, machine, beta=1.0):
     assert np.isin(draws, (0, 1)).all()
     place = 2 ** np.arange(n)[::-1]
     counts = np.bincount((draws @ place).astype(int), minlength=2**n)
-    p, found = law(machine, beta), counts / n_draws
+    p, found = law(machine, beta) if p is None else p, counts / n_draws
 
     states = listed(n)
     i, j = np.triu_indices(n, 1)
