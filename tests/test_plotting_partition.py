@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from qbmvae_mini import plotting
-from qbmvae_mini.partition import Estimate
 
 ENERGIES = {
     0.0: torch.tensor([3.0, 4.0, 5.0, 5.0]),
@@ -18,8 +17,8 @@ ENERGIES = {
     1.0: torch.tensor([-5.0, -4.0]),
 }
 TEMPERATURES = [3, 30, 300]
-FORWARD = [Estimate(5.0, 1.0), Estimate(7.0, 0.5), Estimate(8.0, 0.1)]
-REVERSE = [(11.0, 0.8), (9.0, 0.4), (8.2, 0.1)]
+FORWARD = torch.tensor([[5.0, 6.0], [7.0, 7.5], [8.0, 8.1]])
+REVERSE = [[11.0, 12.0], [9.0, 9.2], [8.2, 8.3]]
 RUNS = {
     "forward": torch.tensor([-2.0, -1.0, -0.6]),
     "reverse": torch.tensor([0.5, 0.7, 1.5, 1.7]),
@@ -64,25 +63,24 @@ def test_each_law_has_its_row_of_energies():
     assert len({axis.get_xlim() for axis in axes}) == 1
 
 
-def test_estimates_stand_at_their_temperatures_with_two_errors():
+def test_estimates_stand_at_their_temperatures_joined_by_their_means():
     (ax,) = FIGURES["bracket"]().axes
-    drawn = {
-        container.get_label(): container.lines for container in ax.containers
-    }
-    for name, estimates in (("forward", FORWARD), ("reverse", REVERSE)):
-        line, _, (bars,) = drawn[name]
-        values, errors = np.array(estimates).T
-        assert line.get_ydata() == pytest.approx(values)
-        assert line.get_xdata() == pytest.approx(TEMPERATURES, rel=0.06)
-        ends = np.array([bar[:, 1] for bar in bars.get_segments()])
-        assert ends[:, 0] == pytest.approx(values - 2 * errors)
-        assert ends[:, 1] == pytest.approx(values + 2 * errors)
-    exact = [line for line in ax.lines if line.get_label() == "exact"]
-    assert list(exact[0].get_ydata()) == [8.1, 8.1]
+    *estimates, exact = ax.lines
+    order = (("reverse", REVERSE), ("forward", FORWARD))
+    for i, (name, given) in enumerate(order):
+        each, mean = estimates[2 * i : 2 * i + 2]
+        given = torch.as_tensor(given).numpy()
+        assert each.get_ydata() == pytest.approx(given.ravel())
+        assert mean.get_ydata() == pytest.approx(given.mean(1))
+        assert mean.get_label() == name
+        assert mean.get_xdata() == pytest.approx(TEMPERATURES, rel=0.07)
+        assert each.get_xdata() == pytest.approx(np.repeat(mean.get_xdata(), 2))
+    assert list(exact.get_ydata()) == [8.1, 8.1]
     said = [text.get_text() for text in ax.get_xticklabels()]
     assert said == ["3", "30", "300"]
-    shapes = {lines[0].get_marker() for lines in drawn.values()}
-    assert len(shapes) == 2  # told apart without colour
+    # Told apart without colour.
+    assert len({mean.get_marker() for mean in estimates[1::2]}) == 2
+    assert len({mean.get_linestyle() for mean in estimates[1::2]}) == 2
 
 
 def test_repeated_runs_show_each_run_and_their_mean():

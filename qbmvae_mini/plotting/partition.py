@@ -54,13 +54,11 @@ def bridge(energies):
 def bracket(temperatures, forward, reverse, exact):
     """Forward and reverse estimates of log Z against the exact value.
 
-    Bars are two standard errors.
-
     Parameters
     ----------
     temperatures : array, shape (n,)
-    forward, reverse : sequence of Estimate, or array of shape (n, 2)
-        Values and standard errors.
+    forward, reverse : array, shape (n, runs)
+        Estimates of log Z in nats; a line joins the means over runs.
     exact : float
 
     Returns
@@ -68,22 +66,30 @@ def bracket(temperatures, forward, reverse, exact):
     Figure
     """
     temperatures = as_array(temperatures)
-    figure, ax = plt.subplots(figsize=(WIDTH, 3.4))
-    for name, estimates, marker, colour, aside in [
-        ("reverse", reverse, "v", VERMILION, 1.05),
-        ("forward", forward, "^", BLUE, 1 / 1.05),
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    for name, estimates, marker, line, colour, aside in [
+        ("reverse", reverse, "v", "--", VERMILION, 1.06),
+        ("forward", forward, "^", "-", BLUE, 1 / 1.06),
     ]:
-        value, error = np.asarray(estimates, dtype=float).T
-        ax.errorbar(
-            temperatures * aside,  # so that bars do not hide each other
-            value,
-            2 * error,
-            marker=marker,
-            markersize=8,
+        estimates = as_array(estimates)
+        # Aside, so that the two kinds do not hide each other.
+        x = temperatures * aside
+        ax.plot(
+            np.repeat(x, estimates.shape[1]),
+            estimates.ravel(),
+            marker,
             color=colour,
-            linestyle="-" if name == "forward" else "--",
-            linewidth=1.2,
-            capsize=4,
+            linestyle="none",
+            markersize=5,
+            alpha=0.5,
+        )
+        ax.plot(
+            x,
+            estimates.mean(1),
+            marker,
+            color=colour,
+            linestyle=line,
+            markersize=9,
             label=name,
         )
     ax.axhline(exact, color=BLACK, linewidth=1.2, linestyle="-", label="exact")
@@ -92,7 +98,7 @@ def bracket(temperatures, forward, reverse, exact):
     )
     ax.set_xticks(temperatures, [f"{t:,}" for t in temperatures])
     ax.minorticks_off()
-    ax.legend()
+    ax.legend(handlelength=3)
     return figure
 
 
