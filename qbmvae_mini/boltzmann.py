@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from qbmvae_mini.checks import check_whole
+from qbmvae_mini.graphs import Conditional, blocks, checked_edges, heat_bath
 
 #: Enumerating 2^n states beyond this n asks for more memory than a laptop has.
 MAX_ENUMERATED = 24
@@ -100,6 +101,36 @@ class Machine(nn.Module):
         return self
 
 
+def check_classical(machine, who):
+    """Refuse what is no classical machine, and weights that are no numbers.
+
+    Parameters
+    ----------
+    machine : Machine
+    who : str
+        Names the sampler or estimator in the sentence.
+
+    Raises
+    ------
+    TypeError
+        For a quantum machine, whose law is not exp(-E) / Z, or no machine.
+    ValueError
+        See `Machine.check`.
+    """
+    if isinstance(machine, Machine):
+        machine.check()
+    elif hasattr(machine, "gamma"):
+        raise TypeError(
+            f"{who} knows classical machines alone, and this one has a "
+            "transverse field; use qbmvae_mini.quantum and PathIntegralSampler"
+        )
+    else:
+        raise TypeError(
+            f"{who} wants a machine, a BoltzmannMachine or an RBM, "
+            f"not {type(machine).__name__}"
+        )
+
+
 class BoltzmannMachine(Machine):
     """A Boltzmann machine on any graph.
 
@@ -135,34 +166,19 @@ class BoltzmannMachine(Machine):
         if edges is None:
             edges = torch.triu_indices(n_units, n_units, 1)
         else:
-            edges = _checked_edges(edges, n_units)
+            edges = checked_edges(edges, n_units)
         super().__init__(n_units, edges)
         self.bias = nn.Parameter(torch.zeros(n_units))
         self.coupling = nn.Parameter(_small_random(edges.shape[1], seed=seed))
-        self._colour()
+        self._group()
         # A loaded state may bring another graph of the same size.
         self.register_load_state_dict_post_hook(
-            lambda machine, _: machine._colour()
+            lambda machine, _: machine._group()
         )
 
-    def _colour(self):
-        """Greedy colouring: units of one block are not coupled."""
-        neighbours = [set() for _ in range(self.n_units)]
-        for i, j in self.edges.T.tolist():
-            neighbours[i].add(j)
-            neighbours[j].add(i)
-        blocks = []
-        for unit in range(self.n_units):
-            for block in blocks:
-                if neighbours[unit].isdisjoint(block):
-                    block.append(unit)
-                    break
-            else:
-                blocks.append([unit])
-        # A slice is a view and so much faster than a list, where it will do.
-        self._blocks = [
-            slice(b[0], b[0] + 1) if len(b) == 1 else b for b in blocks
-        ]
+    def _group(self):
+        """Decide which units a sweep redraws together."""
+        self._blocks = blocks(self.edges, self.n_units)
 
     def coupling_matrix(self):
         """Symmetric W with a zero diagonal, shape (n_units, n_units)."""
@@ -176,20 +192,14 @@ class BoltzmannMachine(Machine):
         return self.offset - z @ self.bias - pairs
 
     def conditionals(self):
-        """One step of heat-bath for every unit, the others held.
+        """One sweep of heat-bath, a list of `qbmvae_mini.graphs.Conditional`.
 
-        Returns
-        -------
-        list of (target, source, weight, bias)
-            ``p(z[target] = 1 | rest) = sigmoid(bias + z[source] @ weight)``;
-            a target's units are not coupled to each other.
+        Large groups of uncoupled units are redrawn at once, others in turn.
         """
-        matrix = self.coupling_matrix().detach()
-        bias = self.bias.detach()
-        everything = slice(None)
+        matrix, bias = self.coupling_matrix().detach(), self.bias.detach()
         return [
-            (block, everything, matrix[:, block], bias[block])
-            for block in self._blocks
+            heat_bath(units, coupled, matrix, bias)
+            for units, coupled in self._blocks
         ]
 
     def _assign(self, bias, coupling):
@@ -287,13 +297,13 @@ class RBM(Machine):
     def conditionals(self):
         """Two steps of heat-bath, right layer then left (block Gibbs).
 
-        See `BoltzmannMachine.conditionals` for the form.
+        A list of `qbmvae_mini.graphs.Conditional`.
         """
         left, right = slice(0, self.n_left), slice(self.n_left, None)
         W = self.W.detach()
         return [
-            (right, left, W, self.c.detach()),
-            (left, right, W.T, self.a.detach()),
+            Conditional(right, left, W, self.c.detach()),
+            Conditional(left, right, W.T, self.a.detach()),
         ]
 
     def _assign(self, bias, coupling):
@@ -319,30 +329,6 @@ class RBM(Machine):
                     f"layer (the first {n_left} are left): not an RBM"
                 )
         return cls(n_left, len(order) - n_left)._fill(bqm, order)
-
-
-def _checked_edges(edges, n_units):
-    """Edges as a (2, n_edges) tensor, or a sentence saying what is wrong."""
-    edges = [tuple(edge) for edge in edges]
-    for edge in edges:
-        if any(int(unit) != unit for unit in edge):
-            raise ValueError(f"edge {edge} names a unit by no whole number")
-    edges = [(int(i), int(j)) for i, j in edges]
-    seen = set()
-    for i, j in edges:
-        if i == j:
-            raise ValueError(
-                f"unit {i} is coupled to itself; z*z = z, so put the weight "
-                "into its bias"
-            )
-        if not (0 <= i < n_units and 0 <= j < n_units):
-            raise ValueError(
-                f"edge ({i}, {j}) names a unit outside 0 to {n_units - 1}"
-            )
-        if frozenset((i, j)) in seen:
-            raise ValueError(f"edge ({i}, {j}) is given twice")
-        seen.add(frozenset((i, j)))
-    return torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T.contiguous()
 
 
 def _small_random(*shape, seed):

@@ -15,9 +15,14 @@ from typing import NamedTuple
 
 import torch
 
-from qbmvae_mini.boltzmann import RBM, all_states
+from qbmvae_mini.boltzmann import RBM, all_states, check_classical
 from qbmvae_mini.checks import check_whole
-from qbmvae_mini.samplers import ExactSampler, GibbsSampler, random_bits, sweep
+from qbmvae_mini.samplers import (
+    ExactSampler,
+    GibbsSampler,
+    HeatBath,
+    random_bits,
+)
 from qbmvae_mini.samplers.exact import MAX_STATES
 
 #: States whose energy is worked out at once while enumerating.
@@ -59,7 +64,7 @@ def exact_log_z(machine):
     ValueError
         If more than 24 units have to be listed.
     """
-    machine.check()
+    check_classical(machine, "exact_log_z")
     machine = copy.deepcopy(machine).double()
     n = _n_listed(machine)
     all_states(n, 0, 0)  # refuses a machine that is too large
@@ -172,7 +177,7 @@ def _listed_energy(machine, states):
 def _start(machine, chains, temperatures, seed):
     check_whole("chains", chains, 1)
     check_whole("temperatures", temperatures, 1)
-    machine.check()
+    check_classical(machine, "annealed importance sampling")
     like = next(machine.parameters())
     return like, torch.Generator(like.device).manual_seed(seed)
 
@@ -180,10 +185,11 @@ def _start(machine, chains, temperatures, seed):
 def _walk(machine, z, betas, generator):
     """Log weights of the chains `z` along the inverse temperatures `betas`."""
     log_weight = torch.zeros(len(z), dtype=torch.float64, device=z.device)
+    heat_bath = HeatBath(machine, z, generator=generator)
     for now, then in zip(betas[:-1], betas[1:], strict=True):
         log_weight -= (then - now) * machine.energy(z)
         if then != betas[-1]:  # the last state is weighed, not moved
-            sweep(machine, z, then, generator=generator)
+            heat_bath.sweep(then)
     return log_weight
 
 

@@ -17,7 +17,13 @@ from oracles import (
     randomise,
 )
 
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine, all_states
+from qbmvae_mini import graphs
+from qbmvae_mini.boltzmann import (
+    RBM,
+    BoltzmannMachine,
+    all_states,
+    check_classical,
+)
 
 DOUBLE = torch.float64
 
@@ -100,12 +106,25 @@ def test_free_energy_knows_two_layers_only():
         RBM(2, 2).free_energy(torch.zeros(2), "top")
 
 
-def test_conditionals_are_those_of_the_law(machine):
+@pytest.fixture(params=[(1, 32), (8, 3), (8, 32)], ids=str)
+def groups(request, monkeypatch):
+    """Small machines redrawn by colours, in several runs, in one."""
+    at_once, in_turn = request.param
+    monkeypatch.setattr(graphs, "AT_ONCE", at_once)
+    monkeypatch.setattr(graphs, "IN_TURN", in_turn)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_conditionals_are_those_of_the_law(groups, kind):
+    machine = random_machine(kind, dtype=DOUBLE)
     n = machine.n_units
     p = dict(zip(map(tuple, listed(n)), law(machine), strict=True))
     z = all_states(n)
-    for target, source, weight, bias in machine.conditionals():
-        on = torch.sigmoid(bias + z[:, source] @ weight)
+    for target, source, weight, bias, inner in machine.conditionals():
+        field = bias + z[:, source] @ weight
+        if inner is not None:  # the units before, as if they were redrawn
+            field += z[:, target] @ inner
+        on = torch.sigmoid(field)
         for unit, column in zip(
             np.atleast_1d(np.arange(n)[target]), on.T, strict=True
         ):
@@ -116,19 +135,40 @@ def test_conditionals_are_those_of_the_law(machine):
                 assert float(found) == pytest.approx(one / (one + zero))
 
 
-def test_a_sweep_redraws_every_unit_once_and_no_coupled_pair_together(machine):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sweep_redraws_every_unit_once_and_no_coupled_pair_together(
+    groups, kind
+):
+    machine = random_machine(kind, dtype=DOUBLE)
     coupled = {frozenset(edge) for edge in machine.edges.T.tolist()}
     redrawn = []
-    for target, *_ in machine.conditionals():
+    for target, _, weight, _, inner in machine.conditionals():
         block = np.atleast_1d(np.arange(machine.n_units)[target]).tolist()
         redrawn += block
-        together = map(frozenset, itertools.combinations(block, 2))
-        assert coupled.isdisjoint(together)
+        if inner is None:
+            together = map(frozenset, itertools.combinations(block, 2))
+            assert coupled.isdisjoint(together)
+        else:  # the old bits of units before are not looked at
+            assert not weight[target].triu().any()
+            assert not inner.tril().any()
     assert sorted(redrawn) == list(range(machine.n_units))
 
 
-def test_an_odd_ring_takes_three_colours():
+def test_an_odd_ring_takes_three_colours(monkeypatch):
+    monkeypatch.setattr(graphs, "AT_ONCE", 1)
     assert len(random_machine("sparse").conditionals()) == 3
+
+
+def test_large_colours_are_redrawn_at_once_and_the_rest_in_turn():
+    star = [(0, unit) for unit in range(1, 10)]
+    (leaves, *_, no_inner), (hub, *_, inner) = BoltzmannMachine(
+        10, star
+    ).conditionals()
+    assert (leaves, hub) == (slice(1, 10), slice(0, 1))
+    assert no_inner is None
+    assert inner is not None
+    sizes = [len(s.bias) for s in BoltzmannMachine(70).conditionals()]
+    assert sizes == [32, 32, 6]
 
 
 def test_coupling_matrix_is_symmetric_with_zero_diagonal():
@@ -208,7 +248,8 @@ def test_state_dict_restores_graph_offset_and_weights():
     for ours, theirs in zip(
         new.conditionals(), old.conditionals(), strict=True
     ):
-        assert ours[0] == theirs[0]  # coloured anew for the loaded graph
+        # grouped anew for the loaded graph
+        assert str(ours.target) == str(theirs.target)
         assert torch.equal(ours[2], theirs[2])
 
 
@@ -274,3 +315,17 @@ def test_nan_weights_end_in_a_sentence_that_names_them(name, value):
     getattr(machine, name).data.view(-1)[0] = value
     with pytest.raises(ValueError, match=f"machine's {name} holds NaN or inf"):
         machine.to_bqm()
+
+
+# Who is a classical machine
+
+
+def test_a_quantum_machine_or_none_is_refused_in_one_sentence():
+    class Quantum:
+        gamma = 1.0
+
+    with pytest.raises(TypeError, match="^AIS knows classical machines alone"):
+        check_classical(Quantum(), "AIS")
+    with pytest.raises(TypeError, match="AIS wants a machine, .* not float"):
+        check_classical(3.0, "AIS")
+    check_classical(RBM(2, 2), "AIS")

@@ -10,11 +10,14 @@ import pytest
 import torch
 from oracles import KINDS, judge, random_machine, randomise
 
+from qbmvae_mini import graphs
 from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
+from qbmvae_mini.graphs import Conditional
 from qbmvae_mini.samplers import (
     DimodSampler,
     ExactSampler,
     GibbsSampler,
+    TemperingSampler,
     random_bits,
     sweep,
 )
@@ -39,6 +42,13 @@ def persistent_gibbs(machine):
     return sampler.sample(machine, DRAWS)
 
 
+def fresh_tempering(machine):
+    sampler = TemperingSampler(
+        temperatures=3, beta_min=0.3, sweeps=20, persistent=False, seed=4
+    )
+    return sampler.sample(machine, DRAWS)
+
+
 def neal_at(beta):
     child = neal.SimulatedAnnealingSampler()
     hot = {} if beta == 1 else {"beta_range": (beta, beta)}
@@ -49,7 +59,13 @@ def simulated_annealing(machine):
     return neal_at(1).sample(machine, DRAWS)
 
 
-SAMPLERS = [exact, fresh_gibbs, persistent_gibbs, simulated_annealing]
+SAMPLERS = [
+    exact,
+    fresh_gibbs,
+    persistent_gibbs,
+    fresh_tempering,
+    simulated_annealing,
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,13 +88,15 @@ def all_at_once(machine):
     W = torch.zeros(machine.n_units, machine.n_units)
     W[tuple(machine.edges)] = machine.coupling.detach()
     everything = slice(None)
-    step = (everything, everything, W + W.T, machine.bias.detach())
+    step = Conditional(everything, everything, W + W.T, machine.bias.detach())
     machine.conditionals = types.MethodType(lambda self: [step], machine)
     return machine
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("draw", [exact, fresh_gibbs, persistent_gibbs])
+@pytest.mark.parametrize(
+    "draw", [exact, fresh_gibbs, persistent_gibbs, fresh_tempering]
+)
 def test_the_same_check_rejects_beta_of_nine_tenths(draw, kind):
     draws = draw(warmed(random_machine(kind)))
     assert not judge(draws, random_machine(kind)).accepted
@@ -116,13 +134,29 @@ def test_a_sweep_at_beta_keeps_the_law_at_beta(kind):
     assert not judge(z, machine).accepted
 
 
-def test_one_sweep_leaves_exact_draws_exact():
-    """Invariance itself, without help from mixing."""
-    machine = random_machine("dense", scale=2.0)
+@pytest.mark.parametrize("groups", [(1, 32), (8, 3), (8, 32)], ids=str)
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_one_sweep_leaves_exact_draws_exact(kind, groups, monkeypatch):
+    """Invariance itself, without help from mixing, however units group."""
+    monkeypatch.setattr(graphs, "AT_ONCE", groups[0])
+    monkeypatch.setattr(graphs, "IN_TURN", groups[1])
+    machine = random_machine(kind, scale=2.0)
     generator = torch.Generator().manual_seed(8)
     z = sweep(machine, exact(machine), generator=generator)
     verdict = judge(z, machine)
     assert verdict.accepted, verdict
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_chain_may_have_a_temperature_of_its_own(kind):
+    machine = random_machine(kind)
+    beta = torch.tensor([0.0, 0.5, 1.0]).repeat(DRAWS)[:, None]
+    generator = torch.Generator().manual_seed(8)
+    z = random_bits(3 * DRAWS, machine.n_units, generator=generator)
+    sweep(machine, z, beta, sweeps=15, generator=generator)
+    for start, chosen in enumerate((0.0, 0.5, 1.0)):
+        verdict = judge(z[start::3], machine, beta=chosen)
+        assert verdict.accepted, (chosen, verdict)
 
 
 def test_random_bits_are_fair():
@@ -142,7 +176,12 @@ def test_exact_draws_list_either_layer_of_an_rbm(n_left, n_right):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     "sampler",
-    [ExactSampler(), GibbsSampler(persistent=False), neal_at(1)],
+    [
+        ExactSampler(),
+        GibbsSampler(persistent=False),
+        TemperingSampler(persistent=False),
+        neal_at(1),
+    ],
     ids=lambda sampler: type(sampler).__name__,
 )
 def test_draws_have_the_machines_precision_and_no_gradient(sampler, dtype):
@@ -236,10 +275,11 @@ def test_restored_chains_refuse_a_machine_of_another_size():
     [
         lambda: GibbsSampler(chains=30, sweeps=2),
         lambda: GibbsSampler(persistent=False, sweeps=2),
+        lambda: TemperingSampler(30, 3, sweeps=1),
         ExactSampler,
         lambda: neal_at(1),
     ],
-    ids=["persistent", "fresh", "exact", "dimod"],
+    ids=["persistent", "fresh", "tempering", "exact", "dimod"],
 )
 def test_a_restored_sampler_continues_with_the_same_draws(make):
     machine = random_machine("rbm")
@@ -263,7 +303,7 @@ def test_no_chains_or_sweeps_are_refused(name):
 
 @pytest.mark.parametrize(
     "sampler",
-    [ExactSampler(), GibbsSampler(), neal_at(1)],
+    [ExactSampler(), GibbsSampler(), TemperingSampler(), neal_at(1)],
     ids=lambda sampler: type(sampler).__name__,
 )
 def test_nan_weights_stop_every_sampler(sampler):

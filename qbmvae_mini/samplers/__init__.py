@@ -5,17 +5,28 @@ Every sampler has ``sample(machine, n) -> Tensor (n, n_units)`` of bits from
 
 - `ExactSampler` enumerates: independent draws, small machines only.
 - `GibbsSampler` runs many chains at once; the default everywhere.
+- `TemperingSampler` adds hot replicas, for machines that mix badly.
 - `DimodSampler` adapts any `dimod` sampler: neal, a mock QPU, a real one.
 """
 
 from qbmvae_mini.samplers.dimod_adapter import DimodSampler
 from qbmvae_mini.samplers.exact import ExactSampler
-from qbmvae_mini.samplers.gibbs import GibbsSampler, random_bits, sweep
+from qbmvae_mini.samplers.gibbs import GibbsSampler
+from qbmvae_mini.samplers.sweeps import (
+    HeatBath,
+    random_bits,
+    sweep,
+    uniforms,
+)
+from qbmvae_mini.samplers.tempering import TemperingSampler
 
 __all__ = [
     "DimodSampler",
     "ExactSampler",
     "GibbsSampler",
+    "HeatBath",
+    "TemperingSampler",
     "random_bits",
     "sweep",
+    "uniforms",
 ]

@@ -3,6 +3,7 @@
 import dimod
 import torch
 
+from qbmvae_mini.boltzmann import check_classical
 from qbmvae_mini.checks import check_whole
 
 #: neal cools down and optimises unless told otherwise. Constant beta = 1
@@ -72,6 +73,7 @@ class DimodSampler:
     def sample(self, machine, n):
         """Draw `n` states, shape (n, n_units)."""
         check_whole("n", n, 1)
+        check_classical(machine, "DimodSampler")
         kwargs = dict(self.kwargs)
         if "seed" in self.child.parameters and "seed" not in kwargs:
             kwargs["seed"] = (self.seed * 1_000_003 + self._calls) % 2**31

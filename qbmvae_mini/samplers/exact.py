@@ -2,7 +2,7 @@
 
 import torch
 
-from qbmvae_mini.boltzmann import RBM, all_states
+from qbmvae_mini.boltzmann import RBM, all_states, check_classical
 from qbmvae_mini.checks import check_whole
 
 #: Above this, an array over all states would not fit into memory.
@@ -34,7 +34,7 @@ class ExactSampler:
     def sample(self, machine, n):
         """Draw `n` states, shape (n, n_units), in the machine's precision."""
         check_whole("n", n, 1)
-        machine.check()
+        check_classical(machine, "ExactSampler")
         if isinstance(machine, RBM):
             return self._sample_rbm(machine, n)
         states = _states(machine.n_units, machine.bias)
@@ -46,7 +46,7 @@ class ExactSampler:
         The probabilities are held constant, so the gradient is the mean
         gradient of E: the negative phase, free of sampling noise.
         """
-        machine.check()
+        check_classical(machine, "ExactSampler")
         if isinstance(machine, RBM):
             with torch.no_grad():
                 kept, log_weights, layer = _smaller_layer(machine)

@@ -1,0 +1,194 @@
+"""The one kernel of all simulated samplers: redraw units given the others.
+
+Geman and Geman 1984, Stochastic relaxation, Gibbs distributions, and the
+Bayesian restoration of images. Units that are not coupled to each other are
+redrawn at once, a whole layer of an RBM for instance (block Gibbs); coupled
+ones in turn, side by side in all chains.
+
+Random numbers and fresh memory, not matrix products, are what a naive sweep
+waits for. So memory is taken once for many sweeps, and a draw of a bit takes
+16 random bits of its own. They alone would make every probability a multiple
+of 2^-16; 7 further bits, shared by all draws of one sweep, move the grid. See
+`uniforms` for what is left of the error.
+"""
+
+import math
+
+import torch
+
+
+def uniforms(shape, *, like, generator=None):
+    """Uniform numbers in (0, 1) from 16 random bits each and 7 shared ones.
+
+    Every number alone is uniform on the 2^23 midpoints
+    ``(2 k + 1) / 2^24``, so a comparison with a probability p is biased by at
+    most 2^-24, as with `torch.rand` in float32. Two numbers of one call share
+    7 bits: two bits drawn from them have a covariance of at most 2^-34.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    like : Tensor
+        Gives precision and device.
+    generator : torch.Generator, optional
+
+    Returns
+    -------
+    Tensor
+    """
+    return Uniforms(math.prod(shape), like).draw(generator).view(shape)
+
+
+class Uniforms:
+    """Memory for `uniforms`, filled anew at each draw.
+
+    Parameters
+    ----------
+    count : int
+    like : Tensor
+        Gives precision and device.
+    """
+
+    def __init__(self, count, like):
+        # Four numbers a word of 64 bits, and one word for the shared bits.
+        n_words = -(-count // 4) + 1
+        self._words = torch.empty(
+            n_words, dtype=torch.int64, device=like.device
+        )
+        self._whole = self._words.view(torch.int16)
+        self._numbers = like.new_empty(4 * n_words)
+        self._last = self._numbers[-1:]
+        self.u = self._numbers[:count]
+
+    def draw(self, generator=None):
+        """Fill `u`, shape (count,), and return it."""
+        self._words.random_(-(2**63), None, generator=generator)
+        self._numbers.copy_(self._whole)
+        return in_unit_interval(self.u, self._last.remainder(128))
+
+
+def in_unit_interval(own, shared):
+    """Numbers in (0, 1), in place of the whole numbers that they come from.
+
+    Exact in float32: the results have 24 bits.
+
+    Parameters
+    ----------
+    own : Tensor
+        Whole numbers from -2^15 to 2^15 - 1.
+    shared : Tensor, shape (1,)
+        A whole number from 0 to 127; overwritten.
+    """
+    offset = shared.mul_(2.0**-23).add_(0.5 + 2.0**-24)
+    return own.mul_(2.0**-16).add_(offset)
+
+
+def random_bits(n, n_units, *, generator=None, like=None):
+    """Fair coin flips, shape (n, n_units), on the device of `like`."""
+    like = torch.zeros(()) if like is None else like
+    return uniforms((n, n_units), like=like, generator=generator).round_()
+
+
+def sweep(machine, z, beta=1.0, *, sweeps=1, generator=None):
+    """Redraw every unit of every chain, in place.
+
+    It leaves exp(-beta E) / Z(beta) unchanged.
+
+    Parameters
+    ----------
+    machine : Machine
+    z : Tensor, shape (chains, n_units)
+        Bits, overwritten with the new state.
+    beta : float or Tensor, shape (chains, 1)
+        Inverse temperature, of all chains or of each.
+    sweeps : int
+        How often to redraw every unit.
+    generator : torch.Generator, optional
+
+    Returns
+    -------
+    Tensor
+        `z` itself.
+    """
+    heat_bath = HeatBath(machine, z, generator=generator)
+    for _ in range(sweeps):
+        heat_bath.sweep(beta)
+    return z
+
+
+class HeatBath:
+    """Sweeps of one machine over one set of chains, at any temperature.
+
+    Gibbs sampling, annealed importance sampling and tempering all use it. It
+    holds memory for the random numbers and fields of a sweep, which costs
+    more to take than to fill. The machine's weights are those of the moment
+    when this object was made.
+
+    Parameters
+    ----------
+    machine : Machine
+    z : Tensor, shape (chains, n_units)
+        Bits, overwritten by each sweep.
+    generator : torch.Generator, optional
+    """
+
+    @torch.no_grad()
+    def __init__(self, machine, z, *, generator=None):
+        self._generator = generator
+        self._uniforms = Uniforms(z.numel(), z)
+        self._steps = []
+        start = 0
+        for step in machine.conditionals():
+            shape = (len(z), len(step.bias))
+            if step.inner is not None:  # a unit's chains lie side by side
+                shape = shape[::-1]
+            u = self._uniforms.u[start : start + math.prod(shape)].view(shape)
+            self._steps.append((step, z, u, torch.empty_like(u)))
+            start += u.numel()
+
+    @torch.no_grad()
+    def sweep(self, beta=1.0):
+        """Redraw every unit once; `beta` as in `sweep`."""
+        self._uniforms.draw(self._generator)
+        for step, *memory in self._steps:
+            redraw = _at_once if step.inner is None else _in_turn
+            redraw(step, *memory, beta)
+
+
+def _at_once(step, z, u, field, beta):
+    """Redraw units that are not coupled to each other."""
+    # (chains, n_source) @ (n_source, n_target) -> (chains, n_target)
+    scale = 1.0 if isinstance(beta, torch.Tensor) else beta
+    torch.addmm(
+        step.bias,
+        z[:, step.source],
+        step.weight,
+        beta=scale,
+        alpha=scale,
+        out=field,
+    )
+    if isinstance(beta, torch.Tensor):
+        field.mul_(beta)
+    on = field.sigmoid_()
+    if isinstance(step.target, slice):
+        torch.lt(u, on, out=z[:, step.target])
+    else:
+        z[:, step.target] = u.lt_(on)
+
+
+def _in_turn(step, z, u, field, beta):
+    """Redraw units one after the other, each in all chains."""
+    # (n_target, n_source) @ (n_source, chains) -> (n_target, chains)
+    torch.addmm(
+        step.bias[:, None], step.weight.T, z[:, step.source].T, out=field
+    )
+    # u < sigmoid(beta f) is the same as logit(u) / beta < f.
+    per_chain = beta.T if isinstance(beta, torch.Tensor) else beta
+    field -= u.logit_().div_(per_chain)
+    zero = field.new_zeros(())  # comparing with a Python number is slow
+    rows = zip(field.unbind(), step.inner.unbind(), strict=True)
+    for done, (unit, coupling) in enumerate(rows, 1):
+        unit.gt_(zero)  # the margin becomes the bit
+        # Units that are still to come see the new bit.
+        field[done:].addr_(coupling[done:], unit)
+    z[:, step.target] = field.T

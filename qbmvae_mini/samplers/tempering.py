@@ -1,0 +1,117 @@
+"""Parallel tempering: hot replicas carry cold ones over the hills."""
+
+import torch
+
+from qbmvae_mini.checks import check_whole
+from qbmvae_mini.samplers.chains import Chains
+from qbmvae_mini.samplers.sweeps import HeatBath, uniforms
+
+
+class TemperingSampler(Chains):
+    """Gibbs chains at a ladder of temperatures that exchange their states.
+
+    Each chain has one replica a rung of the ladder, from beta = 1 (the law
+    that is asked for) down to `beta_min`, in equal ratios. After each sweep
+    neighbouring rungs i, j swap their states with probability
+    ``min(1, exp((beta_i - beta_j)(E_i - E_j)))``, pairs (0, 1), (2, 3), ...
+    and (1, 2), (3, 4), ... in turn. That leaves the law of every rung as it
+    is, and lets a state that is stuck at beta = 1 leave by the hot end.
+
+    Swendsen and Wang 1986; Hukushima and Nemoto 1996, Eq. 2.6; for machines
+    that are being learned, Desjardins et al. 2010.
+
+    Parameters
+    ----------
+    chains : int
+        Number of chains, each with `temperatures` replicas.
+    temperatures : int
+        Rungs of the ladder, at least 2.
+    beta_min : float
+        Inverse temperature of the hottest rung, between 0 and 1.
+    sweeps : int
+        Sweeps, each followed by swaps, between two draws from one chain.
+    persistent : bool
+        Keep the chains from call to call; see `GibbsSampler`.
+    seed : int
+
+    Attributes
+    ----------
+    betas : Tensor, shape (temperatures,)
+    swap_rates : Tensor, shape (temperatures - 1,)
+        Share of proposed swaps between neighbouring rungs that were made,
+        since this object exists; NaN where none was proposed. A rate near
+        zero is a broken ladder: take more rungs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `GibbsSampler`, and for a ladder that is none.
+    """
+
+    def __init__(
+        self,
+        chains=64,
+        temperatures=10,
+        beta_min=0.1,
+        sweeps=10,
+        persistent=True,
+        seed=0,
+    ):
+        super().__init__(chains, sweeps, persistent, seed)
+        self.temperatures = check_whole("temperatures", temperatures, 2)
+        if not 0 < beta_min < 1:
+            raise ValueError(
+                f"beta_min lies between 0 and 1, not at {beta_min!r}"
+            )
+        self.beta_min = beta_min
+        exponents = torch.linspace(0, 1, temperatures, dtype=torch.float64)
+        self.betas = beta_min**exponents
+        self._proposed = torch.zeros(temperatures - 1, dtype=torch.float64)
+        self._made = torch.zeros(temperatures - 1, dtype=torch.float64)
+        self._round = 0
+
+    @property
+    def swap_rates(self):
+        """Share of the proposed swaps that were made, a rung pair each."""
+        return self._made / self._proposed
+
+    @property
+    def _rows(self):
+        return self.temperatures
+
+    def state_dict(self):
+        """Replicas, random state and whose turn it is."""
+        return super().state_dict() | {"round": torch.tensor(self._round)}
+
+    def load_state_dict(self, state):
+        """Restore all that `state_dict` gave; swaps are counted anew."""
+        super().load_state_dict(state)
+        self._round = int(state["round"])
+        self._proposed = torch.zeros_like(self._proposed)
+        self._made = torch.zeros_like(self._made)
+
+    @torch.no_grad()
+    def _advance(self, machine, z, sweeps):
+        heat_bath = HeatBath(machine, z, generator=self._generator)
+        chains = len(z) // self.temperatures
+        beta = self.betas.to(z).repeat_interleave(chains)[:, None]
+        for _ in range(sweeps):
+            heat_bath.sweep(beta)
+            self._swap(machine, z.view(self.temperatures, chains, -1))
+
+    def _swap(self, machine, z):
+        """Exchange states of neighbouring rungs, (rungs, chains, units)."""
+        low = torch.arange(self._round % 2, self.temperatures - 1, 2)
+        self._round += 1
+        energy = machine.energy(z)  # (rungs, chains)
+        beta = self.betas.to(energy)[:, None]
+        log_ratio = (beta[low] - beta[low + 1]) * (
+            energy[low] - energy[low + 1]
+        )
+        u = uniforms(log_ratio.shape, like=energy, generator=self._generator)
+        made = u.log() < log_ratio  # (pairs, chains)
+        self._proposed[low] += made.shape[1]
+        self._made[low] += made.sum(1).cpu()
+        cold, hot, swap = z[low], z[low + 1], made[:, :, None]
+        z[low] = torch.where(swap, hot, cold)
+        z[low + 1] = torch.where(swap, cold, hot)

@@ -1,0 +1,100 @@
+"""Random numbers of 16 bits and 7 shared ones: how far from uniform?"""
+
+import pytest
+import torch
+
+from qbmvae_mini.samplers import uniforms
+from qbmvae_mini.samplers.sweeps import in_unit_interval
+
+LIKE = torch.zeros(())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_midpoint_of_the_grid_comes_up_equally_often(dtype):
+    """All 2^16 words with all 2^7 shared numbers: each (2 k + 1) / 2^24 once.
+
+    So no comparison with a probability is biased by more than 2^-24.
+    """
+    own = torch.arange(-(2**15), 2**15).to(torch.int16)
+    values = [
+        in_unit_interval(own.to(dtype), torch.tensor([float(k)]))
+        for k in range(128)
+    ]
+    found = torch.cat(values).double().sort().values
+    k = torch.arange(2**23, dtype=torch.float64)
+    assert torch.equal(found, (2 * k + 1) / 2**24)
+
+
+def test_sixteen_bits_alone_would_be_biased():
+    """What the shared bits are for: a probability of 2^-18."""
+    own = torch.arange(-(2**15), 2**15).to(torch.int16)
+    alone = in_unit_interval(own.to(torch.float64), torch.tensor([64.0]))
+    assert (alone < 2.0**-18).double().mean() == 0  # and never 2^-18
+    shares = [
+        (
+            in_unit_interval(own.to(torch.float64), torch.tensor([float(k)]))
+            < 2.0**-18
+        )
+        for k in range(128)
+    ]
+    assert torch.stack(shares).double().mean() == 2.0**-18
+
+
+def test_shared_bits_hardly_couple_two_draws():
+    """Covariance of two bits given by enumeration, for many p, q."""
+    own = torch.arange(-(2**15), 2**15).to(torch.int16)
+    u = torch.stack(
+        [
+            in_unit_interval(own.to(torch.float64), torch.tensor([float(k)]))
+            for k in range(128)
+        ]
+    )
+    p = torch.rand(20, dtype=torch.float64, generator=torch.Generator())
+    on = torch.stack([(u < p_i).double().mean(1) for p_i in p])  # (20, 128)
+    covariance = on @ on.T / 128 - on.mean(1)[:, None] * on.mean(1)
+    assert covariance.abs().max() <= 2.0**-34 + 1e-15
+    assert covariance.abs().max() > 0
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,), (4,), (5, 7), (1000, 33)])
+def test_any_shape_is_filled_and_open_at_both_ends(shape):
+    u = uniforms(shape, like=LIKE, generator=torch.Generator().manual_seed(1))
+    assert u.shape == shape
+    assert u.dtype == torch.float32
+    assert 0 < u.min() <= u.max() < 1
+
+
+@pytest.mark.parametrize("p", [2.0**-18, 0.01, 0.3, 0.5, 0.999])
+def test_draws_agree_with_the_probability(p):
+    generator = torch.Generator().manual_seed(2)
+    calls, size = 400, 10_000
+    hits = torch.tensor(
+        [
+            (uniforms((size,), like=LIKE, generator=generator) < p).sum()
+            for _ in range(calls)
+        ]
+    ).double()
+    error = (p * (1 - p) / (calls * size)) ** 0.5
+    # Calls share bits, so a call varies a little more where p is tiny.
+    error = max(error, float(hits.std()) / size / calls**0.5)
+    assert abs(hits.mean() / size - p) < 4 * error
+
+
+def test_neighbours_within_a_word_and_calls_are_uncorrelated():
+    generator = torch.Generator().manual_seed(3)
+    u = [uniforms((2**18,), like=LIKE, generator=generator) for _ in range(2)]
+    first, second = (x.double() - 0.5 for x in u)
+    floor = 5 / 12 / 2**9  # five standard errors of a mean product
+    for lag in range(1, 9):
+        assert (first[lag:] * first[:-lag]).mean().abs() < floor
+    assert (first * second).mean().abs() < floor
+    assert abs(first.square().mean() - 1 / 12) < floor
+
+
+def test_a_seed_gives_the_same_numbers():
+    def draw(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return uniforms((9,), like=LIKE, generator=generator)
+
+    assert torch.equal(draw(4), draw(4))
+    assert not torch.equal(draw(4), draw(5))

@@ -1,0 +1,102 @@
+"""Tempering: every rung keeps its law, swaps are right, modes are found."""
+
+import pytest
+import torch
+from oracles import KINDS, energies, judge, law, random_machine
+
+from qbmvae_mini.boltzmann import RBM
+from qbmvae_mini.samplers import GibbsSampler, TemperingSampler
+
+DRAWS = 100_000
+
+
+def rungs(sampler, machine, chains=DRAWS):
+    """States of all rungs after one call, (temperatures, chains, units)."""
+    sampler.sample(machine, 1)
+    states = sampler.state_dict()["chains"]
+    return states.view(sampler.temperatures, chains, machine.n_units)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_rung_has_the_law_of_its_temperature(kind):
+    machine = random_machine(kind)
+    sampler = TemperingSampler(DRAWS, 3, beta_min=0.25, sweeps=5, seed=1)
+    assert sampler.betas.tolist() == [1.0, 0.5, 0.25]
+    for beta, states in zip(
+        sampler.betas.tolist(), rungs(sampler, machine), strict=True
+    ):
+        verdict = judge(states, machine, beta)
+        assert verdict.accepted, (beta, verdict)
+
+
+def test_the_same_check_rejects_swaps_of_the_wrong_sign(monkeypatch):
+    machine = random_machine("dense")
+    energy = machine.energy
+    monkeypatch.setattr(machine, "energy", lambda z: -energy(z))
+    sampler = TemperingSampler(DRAWS, 3, beta_min=0.25, sweeps=5, seed=1)
+    cold, *_ = rungs(sampler, machine)
+    assert not judge(cold, random_machine("dense")).accepted
+
+
+def test_swaps_are_made_as_often_as_metropolis_says():
+    """The mean acceptance over both laws, by listing all pairs of states."""
+    machine = random_machine("dense", scale=1.5)
+    sampler = TemperingSampler(20_000, 3, beta_min=0.25, sweeps=10, seed=2)
+    sampler.sample(machine, 1)
+    E = energies(machine)
+    for pair, (cold, hot) in enumerate([(1.0, 0.5), (0.5, 0.25)]):
+        ratio = (cold - hot) * (E[:, None] - E)  # (cold state, hot state)
+        expected = law(machine, cold) @ (
+            torch.from_numpy(ratio).exp().clamp(max=1).numpy()
+            @ law(machine, hot)
+        )
+        assert sampler.swap_rates[pair] == pytest.approx(expected, abs=0.01)
+
+
+def test_swap_rates_are_not_a_number_before_any_swap():
+    assert TemperingSampler(temperatures=4).swap_rates.isnan().all()
+
+
+def test_tempering_finds_a_mode_that_gibbs_cannot_reach():
+    """All chains start in one of two equal modes, 12 nats deep."""
+    machine = RBM(4, 4)
+    with torch.no_grad():
+        machine.W.fill_(6.0)
+        machine.a.fill_(-12.0)
+        machine.c.fill_(-12.0)
+    shares = {}
+    for sampler in (
+        GibbsSampler(chains=400, sweeps=200),
+        TemperingSampler(chains=400, temperatures=8, beta_min=0.02, sweeps=200),
+    ):
+        sampler.sample(machine, 1)
+        state = sampler.state_dict()
+        state["chains"] = torch.zeros_like(state["chains"])
+        sampler.load_state_dict(state)
+        draws = sampler.sample(machine, 400)
+        shares[type(sampler)] = draws.mean(1).gt(0.5).double().mean()
+    assert shares[GibbsSampler] < 0.02
+    assert abs(shares[TemperingSampler] - 0.5) < 0.1
+
+
+@pytest.mark.parametrize("beta_min", [0, 1, -0.5, 2, float("nan")])
+def test_a_ladder_outside_0_to_1_is_refused(beta_min):
+    with pytest.raises(ValueError, match="beta_min lies between 0 and 1, not"):
+        TemperingSampler(beta_min=beta_min)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [("chains", 0, 1), ("temperatures", 1, 2), ("sweeps", 0, 1)],
+)
+def test_too_few_of_anything_are_refused(name, value, least):
+    sentence = f"{name} is a whole number of at least {least}, not {value}"
+    with pytest.raises(ValueError, match=sentence):
+        TemperingSampler(**{name: value})
+
+
+def test_replicas_refuse_a_second_machine_by_the_samplers_name():
+    sampler = TemperingSampler(5, 2)
+    sampler.sample(random_machine("rbm"), 3)
+    with pytest.raises(ValueError, match="use one TemperingSampler a machine"):
+        sampler.sample(random_machine("rbm"), 3)
