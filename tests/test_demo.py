@@ -214,6 +214,8 @@ def test_a_run_can_be_repeated_and_means_start_anew_with_the_law(page):
     assert part(page, "picture").evaluate(SPINS) == before
     part(page, "one").click()
     assert part(page, "count").inner_text() == "1 sweep"
+    for name in ("m", "size", "energy"):
+        assert cell(page, "mean", name) == cell(page, "now", name)
 
 
 def test_it_starts_paused_and_works_only_while_it_is_seen(page):
