@@ -36,14 +36,26 @@ from qbmvae_mini.plotting.prior import (
     qbm_vae,
     sampled_gradient,
 )
+from qbmvae_mini.plotting.sampling import (
+    approach,
+    chain_energies,
+    drawn_energies,
+    memory,
+    pseudolikelihood,
+    race,
+    walk,
+)
 from qbmvae_mini.plotting.style import WIDTH
 
 __all__ = [
     "WIDTH",
+    "approach",
     "boltzmann_minus_rivals",
     "bracket",
     "bridge",
     "census",
+    "chain_energies",
+    "drawn_energies",
     "drift",
     "energy_by_type",
     "energy_levels",
@@ -52,12 +64,16 @@ __all__ = [
     "heat_by_type",
     "landscape",
     "map_of_cells",
+    "memory",
     "paired_differences",
     "peaks",
+    "pseudolikelihood",
     "qbm_vae",
+    "race",
     "repeated",
     "sampled_gradient",
     "shares",
     "spin_states",
     "temperature",
+    "walk",
 ]
