@@ -17,8 +17,12 @@ _HOME = {
     "BoltzmannMachine": "boltzmann",
     "RBM": "boltzmann",
     "all_states": "boltzmann",
+    "QuantumBoltzmannMachine": "quantum",
     "ExactSampler": "samplers",
     "GibbsSampler": "samplers",
+    "TemperingSampler": "samplers",
+    "PathIntegralSampler": "samplers",
+    "CoherentIsingMachine": "samplers",
     "DimodSampler": "samplers",
     "exact_log_z": "partition",
     "ais": "partition",
@@ -32,8 +36,9 @@ _HOME = {
     "GaussianVAE": "models",
     "QBMVAE": "models",
 }
-_MODULES = {*_HOME.values(), "cells", "datasets", "likelihoods", "plotting"}
-_MODULES |= {"relaxations", "results", "training"}
+_MODULES = {*_HOME.values(), "cells", "datasets", "diagnostics", "learning"}
+_MODULES |= {"likelihoods", "patterns", "plotting", "relaxations", "results"}
+_MODULES |= {"training"}
 
 __all__ = sorted(_HOME)
 

@@ -17,8 +17,10 @@ from qbmvae_mini import (
     BoltzmannMachine,
     ExactSampler,
     GaussianLatent,
+    QuantumBoltzmannMachine,
     all_states,
     exact_log_z,
+    learning,
 )
 from qbmvae_mini.likelihoods import NegativeBinomial
 
@@ -194,6 +196,33 @@ def test_gaussian_parameters_are_mean_then_log_variance():
     assert numbers(latent.kl(params)) == [6 - LOG_2]
     assert numbers(latent.mean(params)) == [3]
     assert numbers(latent.energy(params)) == [4.5]
+
+
+# --- learning and the transverse field ------------------------------------
+
+
+def test_the_likelihood_grows_where_data_have_more_ones(machine):
+    # all data are 11: 1 - p(10) - p(11), 1 - p(01) - p(11), 1 - p(11)
+    total = 1 + 1 / E + E + E**2
+    data = double(1, 1)[None]
+    positive = learning.positive_phase(machine, data)
+    negative = learning.negative_phase(machine, ExactSampler(), data, 1)
+    (negative - positive).backward()
+    by_hand = [1 - (E + E**2) / total, 1 - (1 / E + E**2) / total]
+    assert numbers(machine.bias.grad) == by_hand
+    assert numbers(machine.coupling.grad) == [1 - E**2 / total]
+
+
+@pytest.mark.parametrize("bias", [1.0, -3.0])
+def test_one_qubit_in_a_field(bias):
+    qubit = QuantumBoltzmannMachine(BoltzmannMachine(1).double(), gamma=2.0)
+    qubit.classical.bias.data.fill_(bias)
+    # H = -b/2 - (b/2) (-sigma^z) - Gamma sigma^x, levels -b/2 -+ r
+    r = math.sqrt(bias**2 / 4 + 4)
+    log_trace = math.log(2 * math.cosh(r)) + bias / 2
+    assert numbers(qubit.log_partition()) == [log_trace]
+    p_1 = 1 / 2 + bias / (4 * r) * math.tanh(r)
+    assert numbers(qubit.log_prob(all_states(1)).exp()) == [1 - p_1, p_1]
 
 
 # --- cells ----------------------------------------------------------------

@@ -6,12 +6,16 @@ Every sampler has ``sample(machine, n) -> Tensor (n, n_units)`` of bits from
 - `ExactSampler` enumerates: independent draws, small machines only.
 - `GibbsSampler` runs many chains at once; the default everywhere.
 - `TemperingSampler` adds hot replicas, for machines that mix badly.
-- `DimodSampler` adapts any `dimod` sampler: neal, a mock QPU, a real one.
+- `PathIntegralSampler` draws from a *quantum* Boltzmann machine.
+- `DimodSampler` adapts any `dimod` sampler: neal, a mock QPU, a real one, or
+  `CoherentIsingMachine`, a simulation that does not follow Boltzmann's law.
 """
 
 from qbmvae_mini.samplers.dimod_adapter import DimodSampler
 from qbmvae_mini.samplers.exact import ExactSampler
 from qbmvae_mini.samplers.gibbs import GibbsSampler
+from qbmvae_mini.samplers.ising_machine import CoherentIsingMachine
+from qbmvae_mini.samplers.path_integral import PathIntegralSampler
 from qbmvae_mini.samplers.sweeps import (
     HeatBath,
     random_bits,
@@ -21,10 +25,12 @@ from qbmvae_mini.samplers.sweeps import (
 from qbmvae_mini.samplers.tempering import TemperingSampler
 
 __all__ = [
+    "CoherentIsingMachine",
     "DimodSampler",
     "ExactSampler",
     "GibbsSampler",
     "HeatBath",
+    "PathIntegralSampler",
     "TemperingSampler",
     "random_bits",
     "sweep",

@@ -23,6 +23,11 @@ def compare(functions, repeats=7):
         The last one is the peer.
     repeats : int
         Rounds; one more is run first and not counted.
+
+    Returns
+    -------
+    dict of str to float
+        The medians.
     """
     taken = {name: [] for name in functions}
     for round_ in range(repeats + 1):
@@ -31,9 +36,11 @@ def compare(functions, repeats=7):
             if round_:
                 taken[name].append(seconds)
     peer = list(functions)[-1]
+    medians = {name: statistics.median(s) for name, s in taken.items()}
     for name, seconds in taken.items():
         ratios = [a / b for a, b in zip(seconds, taken[peer], strict=True)]
         print(
-            f"{name:40s} {1e3 * statistics.median(seconds):10.2f} ms "
+            f"{name:40s} {1e3 * medians[name]:10.2f} ms "
             f"{statistics.median(ratios):8.2f} x"
         )
+    return medians
