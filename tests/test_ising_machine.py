@@ -155,6 +155,15 @@ def test_a_run_follows_the_equations_by_hand():
     assert not (found.record.sample == other).all()
 
 
+def test_pulses_without_couplings_have_no_part_in_the_typical_field():
+    bqm = random_model(6, seed=12, fields=False)
+    bqm.add_variable("free")
+    J = ising_machine._couplings(bqm)
+    sizes = (J**2).sum(axis=1)  # pulses: auxiliary, 6 coupled, 1 free
+    assert sizes[0] == sizes[7] == 0
+    assert sizes[1:7].mean() == pytest.approx(1)
+
+
 def test_best_is_the_lowest_energy_that_was_measured():
     """A longer run of one seed sees more states, and forgets none."""
     bqm = random_model(12, seed=5)
