@@ -112,13 +112,15 @@ def test_each_chain_has_a_line_and_each_run_a_panel():
 
 
 def test_the_race_is_run_against_processor_time():
-    (ax,) = FIGURES["race"]().axes
+    figure = FIGURES["race"]()
+    (ax,) = figure.axes
     for line, (seconds, energy, _) in zip(ax.lines, RACE.values(), strict=True):
         assert list(line.get_xdata()) == seconds
         assert list(line.get_ydata()) == energy
     (band,) = ax.patches
     assert (band.get_y(), band.get_height()) == (-20.5, 1.0)
-    names = [t.get_text() for t in ax.get_legend().get_texts()]
+    (legend,) = figure.legends
+    names = [t.get_text() for t in legend.get_texts()]
     assert names == ["long run", "Gibbs", "tempering"]
 
 

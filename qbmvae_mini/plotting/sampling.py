@@ -279,5 +279,6 @@ def race(runs, reference):
             lw=0,
         )
     ax.set(xlabel="processor time (s)", ylabel="mean energy (nats)")
-    ax.legend(handlelength=3)
+    # Above the axes, so that it never lies on a band.
+    figure.legend(loc="outside upper center", ncols=3, handlelength=2.5)
     return figure
