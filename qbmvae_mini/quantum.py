@@ -138,6 +138,7 @@ class QuantumBoltzmannMachine(nn.Module):
         phase needs draws of the diagonal alone. Gamma only ever lowers it.
         """
         _places(z, self.n_units)
+        z = z.to(next(self.classical.parameters()))
         return -self.energy(z).double() - self.log_partition()
 
     def transverse_magnetisation(self):

@@ -310,6 +310,8 @@ def test_one_state_or_many_in_any_shape():
     assert many.shape == (2, 4)
     assert torch.equal(many[1, 2], machine.log_prob(states[6]))
     assert machine.log_prob_bound(states[6]).shape == ()
+    for log_prob in (machine.log_prob, machine.log_prob_bound):
+        assert torch.equal(log_prob(states.int()), log_prob(states))
 
 
 # Bad input ends in a sentence

@@ -36,6 +36,14 @@ from qbmvae_mini.plotting.prior import (
     qbm_vae,
     sampled_gradient,
 )
+from qbmvae_mini.plotting.quantum import (
+    laws_by_energy,
+    learned_field,
+    magnetisation_curve,
+    one_qubit,
+    sampled_laws,
+    world_lines,
+)
 from qbmvae_mini.plotting.sampling import (
     approach,
     chain_energies,
@@ -63,8 +71,12 @@ __all__ = [
     "gene_means",
     "heat_by_type",
     "landscape",
+    "laws_by_energy",
+    "learned_field",
+    "magnetisation_curve",
     "map_of_cells",
     "memory",
+    "one_qubit",
     "paired_differences",
     "peaks",
     "pseudolikelihood",
@@ -72,8 +84,10 @@ __all__ = [
     "race",
     "repeated",
     "sampled_gradient",
+    "sampled_laws",
     "shares",
     "spin_states",
     "temperature",
     "walk",
+    "world_lines",
 ]
