@@ -17,12 +17,19 @@ from oracles import (
     randomise,
 )
 
-from qbmvae_mini import graphs
+from qbmvae_mini import diagnostics, graphs, learning, partition
 from qbmvae_mini.boltzmann import (
     RBM,
     BoltzmannMachine,
     all_states,
     check_classical,
+)
+from qbmvae_mini.quantum import QuantumBoltzmannMachine
+from qbmvae_mini.samplers import (
+    DimodSampler,
+    ExactSampler,
+    GibbsSampler,
+    TemperingSampler,
 )
 
 DOUBLE = torch.float64
@@ -320,12 +327,35 @@ def test_nan_weights_end_in_a_sentence_that_names_them(name, value):
 # Who is a classical machine
 
 
-def test_a_quantum_machine_or_none_is_refused_in_one_sentence():
-    class Quantum:
-        gamma = 1.0
+STATES = torch.zeros(4, 3)
+CLASSICAL = {
+    "GibbsSampler": lambda m: GibbsSampler().sample(m, 2),
+    "TemperingSampler": lambda m: TemperingSampler().sample(m, 2),
+    "ExactSampler": lambda m: ExactSampler().sample(m, 2),
+    "ExactSampler ": lambda m: ExactSampler().mean_energy(m),
+    "DimodSampler": lambda m: DimodSampler(dimod.RandomSampler()).sample(m, 2),
+    "ContrastiveDivergence": lambda m: (
+        learning.ContrastiveDivergence().sample_from(m, STATES)
+    ),
+    "log_likelihood": lambda m: learning.log_likelihood(m, STATES),
+    "exact_log_z": partition.exact_log_z,
+    "annealed importance sampling": partition.ais,
+    "annealed importance sampling ": lambda m: partition.reverse_ais(m, STATES),
+    "annealed importance sampling  ": partition.log_z_bracket,
+    "effective_beta": lambda m: diagnostics.effective_beta(m, STATES),
+    "distance_to_exact": lambda m: diagnostics.distance_to_exact(m, STATES),
+}
 
-    with pytest.raises(TypeError, match="^AIS knows classical machines alone"):
-        check_classical(Quantum(), "AIS")
+
+@pytest.mark.parametrize("who", CLASSICAL)
+def test_what_is_classical_refuses_a_quantum_machine(who):
+    machine = QuantumBoltzmannMachine(BoltzmannMachine(3), gamma=1.0)
+    sentence = f"^{who.strip()} knows classical machines alone, and this one"
+    with pytest.raises(TypeError, match=sentence):
+        CLASSICAL[who](machine)
+
+
+def test_what_is_no_machine_is_refused_and_a_machine_is_not():
     with pytest.raises(TypeError, match="AIS wants a machine, .* not float"):
         check_classical(3.0, "AIS")
     check_classical(RBM(2, 2), "AIS")
