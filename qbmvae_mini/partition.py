@@ -4,9 +4,9 @@ Annealed importance sampling (Neal 2001; Salakhutdinov and Murray 2008) walks
 from fair coin flips (beta = 0, Z = 2^n) to the machine (beta = 1). Its mean
 weight is an unbiased estimate of Z, so by Jensen's inequality its logarithm
 is too *low* on average. The same walk backwards from states of the machine
-gives an unbiased estimate of 1/Z, whose logarithm is too *high* (Burda,
-Grosse and Salakhutdinov 2015, Accurate and conservative estimates of MRF
-log-likelihood). Together they bracket log Z.
+gives an unbiased estimate of 1/Z, so that of log Z is too *high* (Grosse,
+Ghahramani and Adams 2015, Sandwiching the marginal likelihood using
+bidirectional Monte Carlo). Together they bracket log Z.
 """
 
 import copy
@@ -134,7 +134,9 @@ def log_z_bracket(machine, *, chains=1000, temperatures=1000, seed=0):
     errors; the value lies midway between the estimates. Reverse walks start
     from exact draws where the machine can be listed, and otherwise from the
     ends of long Gibbs chains: then the upper end is only as good as those
-    chains' mixing. Where enumeration is possible, prefer `exact_log_z`.
+    chains' mixing. A bracket can be narrow and wrong by nats, if neither walk
+    meets a mode far from coin flips; `reverse_ais` from other states, such as
+    data, may tell. Where enumeration is possible, prefer `exact_log_z`.
 
     Returns
     -------

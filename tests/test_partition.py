@@ -225,3 +225,21 @@ def test_the_bracket_holds_log_z_of_trained_machines(machines):
             holds = bracket.lower <= exact <= bracket.upper
             held += holds and bracket.upper - bracket.lower < 0.2
     assert held >= 180
+
+
+def test_a_mode_that_no_walk_meets_is_seen_by_reverse_walks_from_it_alone():
+    """Where the bracket ends: all weights alike, so Z is a sum of 25 terms."""
+    trap = RBM(60, 24)
+    with torch.no_grad():
+        trap.c.fill_(-58.0)
+        trap.W.fill_(1.0)
+    on = np.arange(25)  # hidden units that are on
+    ways = [math.log(math.comb(24, k)) for k in on]
+    exact = np.logaddexp.reduce(ways - 58.0 * on + 60 * np.logaddexp(0, on))
+    bracket = log_z_bracket(trap, chains=200, temperatures=200)
+    assert bracket.upper < exact - 8
+    assert bracket.upper - bracket.lower < 0.5
+    far = GibbsSampler(chains=200, sweeps=50)
+    far.load_state_dict({"chains": torch.ones(200, 84)})
+    reverse = reverse_ais(trap, far.sample(trap, 200), temperatures=200)
+    assert reverse.value > exact
