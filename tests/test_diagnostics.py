@@ -17,6 +17,7 @@ from qbmvae_mini.diagnostics import (
     effective_sample_size,
     r_hat,
 )
+from qbmvae_mini.quantum import QuantumBoltzmannMachine
 
 BETAS = (0.5, 1.0, 2.0)
 
@@ -381,3 +382,27 @@ def test_nan_weights_and_other_objects_are_refused(check):
         check(machine, torch.ones(4, 8))
     with pytest.raises(TypeError, match="Linear"):
         check(nn.Linear(3, 3), torch.ones(4, 3))
+
+
+@pytest.mark.parametrize("check", [effective_beta, distance_to_exact])
+def test_a_transverse_field_is_refused(check):
+    """Its law is not exp(-beta E) / Z at any beta."""
+    quantum = QuantumBoltzmannMachine(random_machine("dense"), 0.5)
+    with pytest.raises(TypeError, match="transverse field"):
+        check(quantum, torch.ones(4, 6))
+
+
+def test_the_law_of_a_quantum_machine_can_be_listed():
+    quantum = QuantumBoltzmannMachine(random_machine("dense").double(), 1.0)
+    p = quantum.log_prob(torch.from_numpy(listed(6))).exp()
+    index = torch.multinomial(
+        p,
+        50_000,
+        replacement=True,
+        generator=torch.Generator().manual_seed(0),
+    )
+    states = torch.from_numpy(listed(6))[index]
+    found = distance_to_law(p, states)
+    assert found.total_variation < found.floor + 4 * found.floor_sd
+    classical = distance_to_exact(quantum.classical, states)
+    assert classical.total_variation > classical.floor + 5 * classical.floor_sd
