@@ -238,7 +238,7 @@ def test_a_mode_that_no_walk_meets_is_seen_by_reverse_walks_from_it_alone():
     exact = np.logaddexp.reduce(ways - 58.0 * on + 60 * np.logaddexp(0, on))
     bracket = log_z_bracket(trap, chains=200, temperatures=200)
     assert bracket.upper < exact - 8
-    assert bracket.upper - bracket.lower < 0.5
+    assert bracket.upper - bracket.lower < 1
     far = GibbsSampler(chains=200, sweeps=50)
     far.load_state_dict({"chains": torch.ones(200, 84)})
     reverse = reverse_ais(trap, far.sample(trap, 200), temperatures=200)
