@@ -105,7 +105,7 @@ class QuantumBoltzmannMachine(nn.Module):
         Raises
         ------
         ValueError
-            For more than 10 qubits, or energies more than 700 nats apart.
+            For more than 10 qubits.
         """
         self.check()
         energy = self._listed_energy()
@@ -113,8 +113,16 @@ class QuantumBoltzmannMachine(nn.Module):
         return torch.diag(energy) - self.gamma.double() * flips
 
     def density_matrix(self):
-        """Normalised exp(-H) / Tr exp(-H), shape (2^n, 2^n)."""
-        weight = _shifted_exponential(self.hamiltonian())
+        """Normalised exp(-H) / Tr exp(-H), shape (2^n, 2^n).
+
+        Raises
+        ------
+        ValueError
+            As `hamiltonian`, or for energies more than 700 nats apart.
+        """
+        hamiltonian = self.hamiltonian()
+        _check_spread(hamiltonian.detach().diagonal())
+        weight = _shifted_exponential(hamiltonian)
         return weight / weight.trace()
 
     def log_prob(self, z):
@@ -156,15 +164,7 @@ class QuantumBoltzmannMachine(nn.Module):
             )
         like = next(self.classical.parameters())
         states = all_states(n, dtype=like.dtype).to(like.device)
-        energy = self.energy(states).double()
-        spread = float(energy.detach().max() - energy.detach().min())
-        if spread > MAX_SPREAD:
-            raise ValueError(
-                f"the machine's energies lie {spread:.0f} nats apart; beyond "
-                f"{MAX_SPREAD:.0f} a probability is 0 in double precision, "
-                "use smaller weights"
-            )
-        return energy
+        return self.energy(states).double()
 
 
 @torch.no_grad()
@@ -255,6 +255,16 @@ def _flips(n_units):
     for unit in range(n_units):
         flips[states, states ^ (1 << unit)] = 1
     return flips
+
+
+def _check_spread(energy):
+    spread = float(energy.max() - energy.min())
+    if spread > MAX_SPREAD:
+        raise ValueError(
+            f"the machine's energies lie {spread:.0f} nats apart; beyond "
+            f"{MAX_SPREAD:.0f} a probability is 0 in double precision, use "
+            "smaller weights"
+        )
 
 
 def _shifted_exponential(hamiltonian):

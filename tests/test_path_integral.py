@@ -6,6 +6,7 @@ import torch
 from oracles import judge, listed, quantum, random_machine, randomise
 
 from qbmvae_mini.boltzmann import RBM, BoltzmannMachine, all_states
+from qbmvae_mini.learning import fit
 from qbmvae_mini.quantum import (
     QuantumBoltzmannMachine,
     integrated_log_partition,
@@ -182,6 +183,35 @@ def test_the_sampled_gradient_of_the_bound_is_its_exact_gradient(make):
     wrong = torch.autograd.grad(wrong, weights)
     wrong = torch.cat([g.flatten() for g in wrong])
     assert (wrong - exact).abs().max() > 4 * 0.5 / 20_000**0.5
+
+
+def test_fit_trains_the_bound_and_leaves_the_field_alone():
+    machine = QuantumBoltzmannMachine(BoltzmannMachine(4).double(), 1.0)
+    data = torch.cat([all_states(4), all_states(4)[[3, 12]].repeat(12, 1)])
+    data = data.repeat(6, 1)  # (240, 4)
+
+    def bound():
+        return machine.log_prob_bound(data).mean().item()
+
+    before, sampler = bound(), PathIntegralSampler(6, seed=4)
+    settings = {"epochs": 15, "batch_size": 60, "draws": 200, "lr": 1.0}
+    fit(machine, data, sampler, progress=False, **settings)
+    after = bound()
+    assert after > before + 0.2
+    assert machine.gamma.item() == 1.0
+
+    def best():
+        steps.zero_grad()
+        value = -machine.log_prob_bound(data).mean()
+        value.backward()
+        return value
+
+    weights = list(machine.classical.parameters())
+    steps = torch.optim.LBFGS(
+        weights, max_iter=100, line_search_fn="strong_wolfe"
+    )
+    steps.step(best)
+    assert bound() - after < 0.1  # near the best that the bound allows
 
 
 # A sampler like others
