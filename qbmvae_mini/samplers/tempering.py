@@ -17,8 +17,10 @@ class TemperingSampler(Chains):
     and (1, 2), (3, 4), ... in turn. That leaves the law of every rung as it
     is, and lets a state that is stuck at beta = 1 leave by the hot end.
 
-    Swendsen and Wang 1986; Hukushima and Nemoto 1996, Eq. 2.6; for machines
-    that are being learned, Desjardins et al. 2010.
+    Hukushima and Nemoto 1996, Exchange Monte Carlo method and application to
+    spin glass simulations; for machines that are being learned, Desjardins et
+    al. 2010, Tempered Markov chain Monte Carlo for training of restricted
+    Boltzmann machines.
 
     Parameters
     ----------
