@@ -251,7 +251,7 @@ def test_no_seed_is_the_one_that_the_kernel_takes_as_random():
 
 
 def test_a_classical_machine_is_refused():
-    sentence = "from a QuantumBoltzmannMachine; a RBM has no transverse field"
+    sentence = "from a QuantumBoltzmannMachine; RBM has no transverse field"
     with pytest.raises(TypeError, match=sentence):
         PathIntegralSampler().sample(RBM(2, 2), 3)
 

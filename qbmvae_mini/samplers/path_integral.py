@@ -118,7 +118,7 @@ class PathIntegralSampler:
 def _check_quantum(machine):
     if not hasattr(machine, "gamma"):
         raise TypeError(
-            "PathIntegralSampler draws from a QuantumBoltzmannMachine; a "
+            "PathIntegralSampler draws from a QuantumBoltzmannMachine; "
             f"{type(machine).__name__} has no transverse field, use "
             "GibbsSampler or QuantumBoltzmannMachine(machine, gamma)"
         )
