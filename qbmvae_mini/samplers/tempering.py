@@ -1,5 +1,7 @@
 """Parallel tempering: hot replicas carry cold ones over the hills."""
 
+import numbers
+
 import torch
 
 from qbmvae_mini.checks import check_whole
@@ -33,7 +35,9 @@ class TemperingSampler(Chains):
     sweeps : int
         Sweeps, each followed by swaps, between two draws from one chain.
     persistent : bool
-        Keep the chains from call to call; see `GibbsSampler`.
+        Keep the chains from call to call; see `GibbsSampler`. They start with
+        100 sweeps; a state needs more than that to come down a long ladder,
+        so on a hard machine throw the first draws away.
     seed : int
 
     Attributes
@@ -61,15 +65,15 @@ class TemperingSampler(Chains):
     ):
         super().__init__(chains, sweeps, persistent, seed)
         self.temperatures = check_whole("temperatures", temperatures, 2)
-        if not 0 < beta_min < 1:
+        if not (isinstance(beta_min, numbers.Real) and 0 < beta_min < 1):
             raise ValueError(
                 f"beta_min lies between 0 and 1, not at {beta_min!r}"
             )
         self.beta_min = beta_min
-        exponents = torch.linspace(0, 1, temperatures, dtype=torch.float64)
-        self.betas = beta_min**exponents
-        self._proposed = torch.zeros(temperatures - 1, dtype=torch.float64)
-        self._made = torch.zeros(temperatures - 1, dtype=torch.float64)
+        exponents = torch.linspace(0, 1, self.temperatures, dtype=torch.float64)
+        self.betas = float(beta_min) ** exponents
+        self._proposed = torch.zeros_like(self.betas[1:])
+        self._made = torch.zeros_like(self.betas[1:])
         self._round = 0
 
     @property
@@ -82,11 +86,35 @@ class TemperingSampler(Chains):
         return self.temperatures
 
     def state_dict(self):
-        """Replicas, random state and whose turn it is."""
-        return super().state_dict() | {"round": torch.tensor(self._round)}
+        """Replicas, their ladder, random state and whose turn it is."""
+        return super().state_dict() | {
+            "betas": self.betas.clone(),
+            "round": torch.tensor(self._round),
+        }
 
     def load_state_dict(self, state):
-        """Restore all that `state_dict` gave; swaps are counted anew."""
+        """Restore all that `state_dict` gave; swaps are counted anew.
+
+        Raises
+        ------
+        ValueError
+            If the state is none of tempering, or of another ladder; nothing
+            is changed then.
+        """
+        if not {"betas", "round"} <= set(state):
+            raise ValueError(
+                "this state is none of a TemperingSampler: it holds "
+                f"{', '.join(sorted(state)) or 'nothing'}, and no ladder "
+                "(betas, round); start with new chains"
+            )
+        betas = state["betas"].cpu()
+        if not torch.equal(betas, self.betas):
+            raise ValueError(
+                f"these replicas are of a ladder of {len(betas)} rungs down "
+                f"to beta {float(betas[-1]):g}, this sampler has "
+                f"{self.temperatures} down to {self.beta_min:g}; give it the "
+                "same temperatures and beta_min"
+            )
         super().load_state_dict(state)
         self._round = int(state["round"])
         self._proposed = torch.zeros_like(self._proposed)
