@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from scipy import optimize
 
+from qbmvae_mini.arrays import dense
 from qbmvae_mini.boltzmann import all_states, check_classical
 from qbmvae_mini.partition import Estimate
 from qbmvae_mini.samplers.exact import MAX_STATES
@@ -74,7 +75,7 @@ def effective_beta(machine, states):
     Raises
     ------
     TypeError
-        If `machine` is not a classical machine.
+        If `machine` is not a classical machine, or states are no array.
     ValueError
         If states are not bits of this machine, or if the maximum lies at
         plus or minus infinity or is not defined.
@@ -121,6 +122,8 @@ def r_hat(series):
     ------
     ValueError
         For fewer than two chains or four draws, or values not finite.
+    TypeError
+        For a series that is no array of numbers.
     """
     series = _checked_series(series, "r_hat", least_chains=2)
     from arviz_stats.base import array_stats  # slow to import
@@ -153,6 +156,8 @@ def effective_sample_size(series):
     ------
     ValueError
         For fewer than four draws, or values not finite.
+    TypeError
+        For a series that is no array of numbers.
     """
     series = _checked_series(series, "effective_sample_size", least_chains=1)
     from arviz_stats.base import array_stats  # slow to import
@@ -178,7 +183,7 @@ def distance_to_exact(machine, states):
     Raises
     ------
     TypeError
-        If `machine` is not a classical machine.
+        If `machine` is not a classical machine, or states are no array.
     ValueError
         If it is too large to list, or states are not bits of this machine.
     """
@@ -218,8 +223,10 @@ def distance_to_law(p, states):
     ------
     ValueError
         If `p` is not a law over the states of k bits, or states are not bits.
+    TypeError
+        If either is no array of numbers.
     """
-    p = np.asarray(torch.as_tensor(p).detach().cpu(), dtype=np.float64)
+    p = dense("p", p).double().cpu().numpy()
     n_units = len(p).bit_length() - 1 if p.ndim == 1 else 0
     if p.shape != (2**n_units,) or n_units < 1:
         raise ValueError(
@@ -231,7 +238,7 @@ def distance_to_law(p, states):
             f"p is a law: no number below 0 and a sum of 1, not numbers from "
             f"{p.min():g} up with the sum {p.sum():g}"
         )
-    p /= p.sum()  # multinomial is strict about the last digits
+    p = p / p.sum()  # multinomial is strict about the last digits
     states = _bits(states, n_units).cpu().long()
     n = len(states)
     place = 2 ** torch.arange(n_units - 1, -1, -1)
@@ -246,10 +253,12 @@ def distance_to_law(p, states):
     return Distance(distance(counts), floor, floor_sd)
 
 
+@torch.inference_mode(False)
 def _rise_if_flipped(machine, states):
     """E(z with unit i flipped) - E(z) for each state and unit, in float64."""
     machine = copy.deepcopy(machine).double()
-    z = states.to(next(machine.parameters())).requires_grad_()
+    # A clone, since a tensor made in inference mode takes no gradient.
+    z = states.to(next(machine.parameters())).clone().requires_grad_()
     with torch.enable_grad():
         # E is a straight line in each unit, so its slope is the difference.
         (slope,) = torch.autograd.grad(machine.energy(z).sum(), z)
@@ -277,7 +286,7 @@ def _check_finite_maximum(rise):
 
 def _bits(states, n_units):
     """`states` as a tensor, refused unless bits of `n_units` units."""
-    states = torch.as_tensor(states).detach()
+    states = dense("states", states)
     if states.ndim != 2 or states.shape[1] != n_units or not len(states):
         raise ValueError(
             f"states have the shape (n, {n_units}) with n of at least 1, not "
@@ -294,7 +303,7 @@ def _bits(states, n_units):
 
 def _checked_series(series, who, *, least_chains):
     """`series` as a float64 array of (chains, draws, ...)."""
-    series = np.asarray(torch.as_tensor(series).detach().cpu(), dtype=float)
+    series = dense(f"{who}: the series", series).double().cpu().numpy()
     if series.ndim not in (2, 3):
         raise ValueError(
             f"{who} takes a series of shape (chains, draws) or (chains, "

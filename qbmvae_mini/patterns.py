@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from qbmvae_mini.boltzmann import all_states
 from qbmvae_mini.checks import check_whole
@@ -77,7 +78,8 @@ def genes_on(adata, n_genes=40):
     Raises
     ------
     ValueError
-        If there are fewer genes than asked for, or no totals.
+        If there are fewer genes than asked for, no totals, a cell without
+        counts, or counts that are negative or no numbers.
     """
     check_whole("n_genes", n_genes, 1)
     if n_genes > adata.n_vars:
@@ -91,7 +93,19 @@ def genes_on(adata, n_genes=40):
             "cell there"
         )
     totals = adata.obs["n_counts"].to_numpy("f8")[:, None]
-    abundance = np.log1p(1e4 * adata.X.toarray() / totals)  # (cells, genes)
+    counts = adata.X.toarray() if sparse.issparse(adata.X) else adata.X
+    if not (totals > 0).all():
+        cell = adata.obs_names[int(np.argmin(totals > 0))]
+        raise ValueError(
+            f'obs["n_counts"] is above 0 for every cell, but not for {cell}; '
+            "leave out cells without counts"
+        )
+    if not ((counts >= 0) & (counts < np.inf)).all():
+        raise ValueError(
+            "adata.X holds counts, but some are negative, NaN or infinite; "
+            "give raw counts"
+        )
+    abundance = np.log1p(1e4 * counts / totals)  # (cells, genes)
     kept = np.argsort(-abundance.var(0), kind="stable")[:n_genes]
     abundance = abundance[:, kept]
     on = abundance > abundance.mean(0)

@@ -83,6 +83,7 @@ class QuantumBoltzmannMachine(nn.Module):
         self.classical = classical
         like = next(classical.parameters())
         gamma = torch.tensor(_checked_gamma(gamma), dtype=like.dtype)
+        _checked_gamma(float(gamma))  # it may be too large for the precision
         self.gamma = nn.Parameter(gamma.to(like.device))
 
     @property
@@ -187,9 +188,14 @@ def transverse_magnetisation(machine, sampler, n=1000):
     Estimate
         At Gamma = 0 exactly 0, without a draw: breaks are then impossible,
         and a diagonal rho has no overlap with a flip.
+
+    Raises
+    ------
+    TypeError
+        If the machine has no transverse field, or the sampler no world lines.
     """
-    check_whole("n", n, 2)
-    machine.check()
+    n = check_whole("n", n, 2)
+    _check_quantum(machine, sampler)
     gamma = float(machine.gamma.detach())
     if gamma == 0:
         return Estimate(0.0, 0.0)
@@ -221,9 +227,14 @@ def integrated_log_partition(machine, sampler, *, n=1000, nodes=8):
     Estimate
         Its standard error joins those of the nodes and, where log Z had to
         be estimated, that of the bracket.
+
+    Raises
+    ------
+    TypeError
+        If the machine has no transverse field, or the sampler no world lines.
     """
-    check_whole("nodes", nodes, 1)
-    machine.check()
+    nodes = check_whole("nodes", nodes, 1)
+    _check_quantum(machine, sampler)
     value, error = _classical_log_z(machine.classical)
     variance = error**2
     gamma = float(machine.gamma.detach())
@@ -235,6 +246,21 @@ def integrated_log_partition(machine, sampler, *, n=1000, nodes=8):
         value += float(weight) * found.value
         variance += (float(weight) * found.standard_error) ** 2
     return Estimate(value, math.sqrt(variance))
+
+
+def _check_quantum(machine, sampler):
+    if not isinstance(machine, QuantumBoltzmannMachine):
+        raise TypeError(
+            "machine is a QuantumBoltzmannMachine, not "
+            f"{type(machine).__name__}; for a classical one see "
+            "qbmvae_mini.partition"
+        )
+    if isinstance(sampler, type) or not hasattr(sampler, "sample_paths"):
+        raise TypeError(
+            "sampler draws world lines, as PathIntegralSampler() does; "
+            f"{sampler!r} does not"
+        )
+    machine.check()
 
 
 def _checked_gamma(gamma):

@@ -18,6 +18,7 @@ from qbmvae_mini.diagnostics import (
     r_hat,
 )
 from qbmvae_mini.quantum import QuantumBoltzmannMachine
+from qbmvae_mini.samplers import ExactSampler
 
 BETAS = (0.5, 1.0, 2.0)
 
@@ -406,3 +407,41 @@ def test_the_law_of_a_quantum_machine_can_be_listed():
     assert found.total_variation < found.floor + 4 * found.floor_sd
     classical = distance_to_exact(quantum.classical, states)
     assert classical.total_variation > classical.floor + 5 * classical.floor_sd
+
+
+@pytest.mark.parametrize("check", [effective_beta, distance_to_exact])
+def test_states_may_come_from_inference_mode(check):
+    machine = random_machine("dense")
+    states = ExactSampler().sample(machine, 50)
+    expected = check(machine, states)
+    with torch.inference_mode():
+        assert check(machine, states) == expected
+        states = states.clone()
+    assert check(machine, states) == expected
+
+
+def test_a_law_is_left_as_it_was():
+    for p in (np.full(4, 0.25000001), torch.full((4,), 0.25000001).double()):
+        distance_to_law(p, torch.tensor([[0.0, 1.0]]))
+        assert (p == 0.25000001).all()
+
+
+@pytest.mark.parametrize("bad", [None, "0101", [[0, 1], [1]]])
+def test_what_is_no_array_is_refused(bad):
+    machine = BoltzmannMachine(2)
+    for check in (
+        lambda: effective_beta(machine, bad),
+        lambda: distance_to_exact(machine, bad),
+        lambda: r_hat(bad),
+        lambda: distance_to_law(bad, torch.zeros(1, 1)),
+    ):
+        with pytest.raises(TypeError, match="is a dense array of numbers, not"):
+            check()
+
+
+def test_series_of_short_floats_and_of_reversed_draws():
+    series = torch.randn(4, 50).bfloat16()
+    expected = r_hat(series.double())
+    assert r_hat(series) == expected
+    backwards = series.double().numpy()[::-1]  # the chains change places
+    assert r_hat(backwards) == pytest.approx(expected)

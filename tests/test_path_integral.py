@@ -12,6 +12,7 @@ from qbmvae_mini.quantum import (
     integrated_log_partition,
     transverse_magnetisation,
 )
+from qbmvae_mini.samplers import GibbsSampler
 from qbmvae_mini.samplers.path_integral import PathIntegralSampler
 
 SWEEPS = 12  # beyond the mixing time of the machines here
@@ -291,3 +292,33 @@ def test_many_qubits_come_with_a_warning_about_time():
     with pytest.warns(UserWarning, match="of 65 qubits is slow: the time"):
         draws = PathIntegralSampler(1).sample(machine, 2)
     assert draws.shape == (2, 65)
+
+
+def test_a_field_too_strong_for_the_slices_of_time():
+    machine = QuantumBoltzmannMachine(BoltzmannMachine(2), 1000.0)
+    with pytest.raises(ValueError, match="gamma is 1000 nats; beyond 655"):
+        PathIntegralSampler().sample(machine, 1)
+
+
+@pytest.mark.parametrize("seed", [None, "0", 0.5, -1])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(ValueError, match="seed is a whole number"):
+        PathIntegralSampler(seed=seed)
+
+
+def test_the_state_of_another_sampler_is_refused():
+    sampler = PathIntegralSampler()
+    with pytest.raises(ValueError, match="none of a Path.* generator, and no"):
+        sampler.load_state_dict({"generator": torch.zeros(3)})
+
+
+@pytest.mark.parametrize(
+    "estimate", [transverse_magnetisation, integrated_log_partition]
+)
+def test_estimates_want_a_field_and_world_lines(estimate):
+    machine = QuantumBoltzmannMachine(BoltzmannMachine(2), 1.0)
+    with pytest.raises(TypeError, match="machine is a Quantum.*, not Boltz"):
+        estimate(machine.classical, PathIntegralSampler())
+    for sampler in (GibbsSampler(), PathIntegralSampler, None):
+        with pytest.raises(TypeError, match="draws world lines, as Path"):
+            estimate(machine, sampler)

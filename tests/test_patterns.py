@@ -81,3 +81,29 @@ def test_totals_are_needed():
     del cells.obs["n_counts"]
     with pytest.raises(ValueError, match='no column "n_counts"'):
         genes_on(cells, 2)
+
+
+def test_dense_counts_are_as_good_as_sparse_ones():
+    adata, dense = small(), small()
+    dense.X = dense.X.toarray()
+    bits, genes = genes_on(adata, 2)
+    assert genes_on(dense, 2)[0].equal(bits)
+    assert genes_on(dense, 2)[1] == genes
+
+
+def test_cells_without_counts_are_refused():
+    adata = small()
+    adata.obs["n_counts"] = adata.obs["n_counts"].astype("f8")
+    adata.obs.iloc[1, adata.obs.columns.get_loc("n_counts")] = 0.0
+    name = adata.obs_names[1]
+    with pytest.raises(ValueError, match=f"above 0 .* but not for {name}"):
+        genes_on(adata, 2)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_what_is_no_count_is_refused(bad):
+    adata = small()
+    adata.X = adata.X.astype("f4")
+    adata.X[0, 0] = bad
+    with pytest.raises(ValueError, match="X holds counts, but some are neg"):
+        genes_on(adata, 2)

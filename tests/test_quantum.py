@@ -372,3 +372,8 @@ def test_states_of_another_width_and_spins_are_refused():
             log_prob(torch.zeros(2, 4))
         with pytest.raises(ValueError, match="bits, 0 or 1; for spins"):
             log_prob(torch.tensor([-1.0, 1.0, 1.0]))
+
+
+def test_a_field_too_large_for_the_precision_is_refused():
+    with pytest.raises(ValueError, match="gamma, .*, not inf"):
+        QuantumBoltzmannMachine(BoltzmannMachine(2), 1e300)

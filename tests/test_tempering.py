@@ -1,5 +1,6 @@
 """Tempering: every rung keeps its law, swaps are right, modes are found."""
 
+import numpy as np
 import pytest
 import torch
 from oracles import KINDS, energies, judge, law, random_machine
@@ -79,7 +80,7 @@ def test_tempering_finds_a_mode_that_gibbs_cannot_reach():
     assert abs(shares[TemperingSampler] - 0.5) < 0.1
 
 
-@pytest.mark.parametrize("beta_min", [0, 1, -0.5, 2, float("nan")])
+@pytest.mark.parametrize("beta_min", [0, 1, -0.5, 2, float("nan"), "0.1"])
 def test_a_ladder_outside_0_to_1_is_refused(beta_min):
     with pytest.raises(ValueError, match="beta_min lies between 0 and 1, not"):
         TemperingSampler(beta_min=beta_min)
@@ -100,3 +101,30 @@ def test_replicas_refuse_a_second_machine_by_the_samplers_name():
     sampler.sample(random_machine("rbm"), 3)
     with pytest.raises(ValueError, match="use one TemperingSampler a machine"):
         sampler.sample(random_machine("rbm"), 3)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (GibbsSampler(6), "none of a TemperingSampler: it holds chains, gen"),
+        (TemperingSampler(2, 3), "ladder of 3 rungs .*, this sampler has 2"),
+        (TemperingSampler(2, 2, 0.5), "down to beta 0.5, .* 2 down to 0.1"),
+    ],
+)
+def test_other_states_are_refused_and_change_nothing(other, said):
+    machine, sampler = random_machine("rbm"), TemperingSampler(3, 2)
+    sampler.sample(machine, 3)
+    other.sample(random_machine("rbm"), 3)
+    before = sampler.state_dict()
+    with pytest.raises(ValueError, match=said):
+        sampler.load_state_dict(other.state_dict())
+    after = sampler.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    sampler.sample(machine, 3)
+
+
+def test_numbers_of_numpy_will_do():
+    sampler = TemperingSampler(
+        np.int64(3), np.int64(2), np.float32(0.5), np.int64(2)
+    )
+    assert sampler.sample(random_machine("rbm"), 3).shape == (3, 8)
