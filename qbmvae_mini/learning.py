@@ -22,10 +22,15 @@ any other sampler                         the mean over its draws
 """
 
 import copy
+import math
+import numbers
 
+import dimod
 import torch
+from torch import nn
 from tqdm.auto import tqdm
 
+from qbmvae_mini.arrays import dense
 from qbmvae_mini.boltzmann import RBM, check_classical
 from qbmvae_mini.checks import check_whole
 from qbmvae_mini.partition import enumerable, exact_log_z, log_z_bracket
@@ -56,6 +61,7 @@ class ContrastiveDivergence:
 
     def __init__(self, k=1, seed=0):
         self.k = check_whole("k", k, 1)
+        seed = check_whole("seed", seed, 0)
         self._generator = torch.Generator().manual_seed(seed)
 
     def sample_from(self, machine, data):
@@ -65,6 +71,7 @@ class ContrastiveDivergence:
         first.
         """
         check_classical(machine, "ContrastiveDivergence")
+        data = checked_bits(machine, data)
         z = data.new_zeros(len(data), machine.n_units)
         z[:, : data.shape[1]] = data
         if self._generator.device != z.device:
@@ -185,26 +192,30 @@ def fit(
     Raises
     ------
     TypeError
-        If `sampler` is none, or does not fit the machine.
+        If `machine` or `sampler` is none, they do not fit each other, the
+        data are no array, or `monitor` returns no dict.
     ValueError
         If the data are no bits or of another width, a setting is out of
-        range, or the weights stop being finite.
+        range, all weights are frozen, or they stop being finite.
     """
-    check_whole("epochs", epochs, 0)
-    check_whole("batch_size", batch_size, 1)
-    check_whole("every", every, 1)
-    if not 0 < lr < float("inf"):
-        raise ValueError(f"lr, the learning rate, is above 0, not {lr!r}")
-    if not (hasattr(sampler, "sample") or hasattr(sampler, "sample_from")):
-        raise TypeError(
-            "sampler has a method sample(machine, n), as GibbsSampler, or is "
-            f"ContrastiveDivergence; {type(sampler).__name__} is neither"
+    epochs = check_whole("epochs", epochs, 0)
+    batch_size = check_whole("batch_size", batch_size, 1)
+    every = check_whole("every", every, 1)
+    seed = check_whole("seed", seed, 0)
+    if not (isinstance(lr, numbers.Real) and 0 < lr < math.inf):
+        raise ValueError(
+            f"lr, the learning rate, is a number above 0, not {lr!r}"
         )
+    _check_sampler(sampler)
     if draws is None:
         draws = getattr(sampler, "chains", batch_size)
-    check_whole("draws", draws, 1)
+    draws = check_whole("draws", draws, 1)
     data = checked_bits(machine, data)
-    optimizer = torch.optim.SGD(machine.parameters(), lr=lr)
+    if not any(weight.requires_grad for weight in machine.parameters()):
+        raise ValueError(
+            "all weights of the machine are frozen; call "
+            "machine.requires_grad_() to train it"
+        )
     shuffle = torch.Generator().manual_seed(seed)
     mean = copy.deepcopy(machine)  # the average of the weights so far
     history, steps = _seen(monitor, mean, 0), 0
@@ -214,9 +225,9 @@ def fit(
             batch = data[rows]
             positive = positive_phase(machine, batch)
             negative = negative_phase(machine, sampler, batch, draws)
-            optimizer.zero_grad()
+            machine.zero_grad()
             (positive - negative).backward()
-            optimizer.step()
+            _step(machine, lr)
             steps += 1
             _follow(mean, machine, steps if average else 0)
         _check_finite(machine, epoch)
@@ -241,8 +252,20 @@ def log_likelihood(machine, data, log_z=None):
     Returns
     -------
     Tensor, shape (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the machine is not classical, the data are no bits of it, or
+        `log_z` is no finite number.
     """
     check_classical(machine, "log_likelihood")
+    known = isinstance(log_z, numbers.Real) and math.isfinite(log_z)
+    if log_z is not None and not known:
+        raise ValueError(
+            f"log_z is a finite number, not {log_z!r}; of an Estimate give "
+            "the value, of a Bracket the upper end"
+        )
     data = checked_bits(machine, data)
     if log_z is None and enumerable(machine):
         log_z = exact_log_z(machine)
@@ -254,14 +277,13 @@ def log_likelihood(machine, data, log_z=None):
 
 def checked_bits(machine, data):
     """`data` as a tensor like the weights of `machine`, or a sentence."""
-    like = next(machine.parameters())
-    try:
-        data = torch.as_tensor(data)
-    except (TypeError, RuntimeError, ValueError) as error:
+    if not (isinstance(machine, nn.Module) and hasattr(machine, "n_units")):
         raise TypeError(
-            f"data is an array of bits, not {type(data).__name__}; make a "
-            "dense array of it first"
-        ) from error
+            "machine is an RBM, a BoltzmannMachine or a "
+            f"QuantumBoltzmannMachine, not {machine!r}"
+        )
+    like = next(machine.parameters())
+    data = dense("data", data)
     width = n_visible(machine)
     if data.ndim != 2 or data.shape[1] != width:
         raise ValueError(
@@ -281,6 +303,14 @@ def checked_bits(machine, data):
 
 
 @torch.no_grad()
+def _step(machine, lr):
+    """One step downhill, of the weights that have a gradient."""
+    for weight in machine.parameters():
+        if weight.grad is not None:  # the field of a quantum machine has none
+            weight.sub_(weight.grad, alpha=lr)
+
+
+@torch.no_grad()
 def _follow(mean, machine, steps):
     """Move the average towards the weights of the machine."""
     pairs = zip(mean.parameters(), machine.parameters(), strict=True)
@@ -288,9 +318,31 @@ def _follow(mean, machine, steps):
         average.lerp_(weight, 1 / (1 + AVERAGED * steps))
 
 
+def _check_sampler(sampler):
+    if isinstance(sampler, dimod.Sampler):
+        name = type(sampler).__name__
+        raise TypeError(
+            f"{name} is a dimod sampler; hand it over as DimodSampler({name}())"
+        )
+    draws = hasattr(sampler, "sample") or hasattr(sampler, "sample_from")
+    if isinstance(sampler, type) or not draws:
+        raise TypeError(
+            "sampler has a method sample(machine, n), as GibbsSampler(), or "
+            f"is ContrastiveDivergence(); {sampler!r} is neither"
+        )
+
+
 def _seen(monitor, machine, epoch):
     """What `monitor` has to say, as an entry of the history."""
-    return [] if monitor is None else [{"epoch": epoch, **monitor(machine)}]
+    if monitor is None:
+        return []
+    said = monitor(machine)
+    if not isinstance(said, dict):
+        raise TypeError(
+            "monitor returns a dict of what it measured, not "
+            f"{type(said).__name__}"
+        )
+    return [{"epoch": epoch, **said}]
 
 
 def _check_finite(machine, epoch):

@@ -3,6 +3,7 @@
 import copy
 import math
 
+import dimod
 import numpy as np
 import pytest
 import torch
@@ -31,6 +32,7 @@ from qbmvae_mini.learning import (
     positive_phase,
     visible_energy,
 )
+from qbmvae_mini.partition import Bracket, Estimate
 from qbmvae_mini.patterns import bars_and_stripes
 from qbmvae_mini.quantum import QuantumBoltzmannMachine
 from qbmvae_mini.samplers import (
@@ -504,7 +506,7 @@ def test_bad_data(data, sentence):
 
 
 def test_sparse_data():
-    with pytest.raises(TypeError, match="not csr_matrix; make a dense array"):
+    with pytest.raises(TypeError, match="not csr_matrix .*; make a dense"):
         quiet_fit(RBM(3, 2), sparse.csr_matrix(GOOD.numpy()), ExactSampler())
 
 
@@ -518,9 +520,9 @@ def test_bits_of_any_type(dtype):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"lr": 0}, "lr, the learning rate, is above 0, not 0"),
-        ({"lr": -1.0}, "is above 0, not -1.0"),
-        ({"lr": math.nan}, "is above 0, not nan"),
+        ({"lr": 0}, "lr, the learning rate, is a number above 0, not 0"),
+        ({"lr": -1.0}, "above 0, not -1.0"),
+        ({"lr": math.nan}, "above 0, not nan"),
         ({"epochs": -1}, "epochs is a whole number"),
         ({"batch_size": 0}, "batch_size is a whole number"),
         ({"draws": 0}, "draws is a whole number"),
@@ -533,7 +535,7 @@ def test_bad_settings(options, sentence):
 
 
 def test_what_is_no_sampler():
-    with pytest.raises(TypeError, match="sampler .* str is neither"):
+    with pytest.raises(TypeError, match="sampler .* 'gibbs' is neither"):
         quiet_fit(RBM(3, 2), GOOD, "gibbs")
 
 
@@ -559,3 +561,81 @@ def test_weights_that_stop_being_finite(sampler):
         machine.W[0, 0] = math.nan
     with pytest.raises(ValueError, match="W holds NaN .* smaller learning"):
         quiet_fit(machine, GOOD, copy.deepcopy(sampler))
+
+
+def test_the_data_get_no_gradient_and_may_be_read_only():
+    data = GOOD.clone().requires_grad_()
+    quiet_fit(RBM(3, 2), data, ContrastiveDivergence())
+    assert data.grad is None
+    locked = GOOD.numpy().copy()
+    locked.setflags(write=False)
+    quiet_fit(RBM(3, 2), locked, ContrastiveDivergence())
+
+
+def test_numbers_of_numpy_will_do():
+    three = np.int64(3)
+    options = {"batch_size": three, "draws": three, "every": three}
+    found = [RBM(3, 2), RBM(3, 2)]
+    quiet_fit(found[0], GOOD, GibbsSampler(4), epochs=three, seed=three)
+    quiet_fit(found[1], GOOD, GibbsSampler(4), epochs=3, seed=3)
+    assert torch.equal(found[0].W, found[1].W)
+    quiet_fit(RBM(3, 2), GOOD, GibbsSampler(4), lr=np.float32(0.1), **options)
+
+
+@pytest.mark.parametrize("seed", [None, "0", 0.5, -1])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(ValueError, match="seed is a whole number"):
+        ContrastiveDivergence(seed=seed)
+    with pytest.raises(ValueError, match="seed is a whole number"):
+        quiet_fit(RBM(3, 2), GOOD, ExactSampler(), seed=seed)
+
+
+@pytest.mark.parametrize("lr", ["0.1", None, [0.1]])
+def test_a_learning_rate_is_a_number(lr):
+    with pytest.raises(ValueError, match="rate, is a number above 0, not"):
+        quiet_fit(RBM(3, 2), GOOD, ExactSampler(), lr=lr)
+
+
+def test_a_sampler_is_made_and_is_one_of_this_package():
+    with pytest.raises(TypeError, match=r"as GibbsSampler\(\), .*is neither"):
+        quiet_fit(RBM(3, 2), GOOD, GibbsSampler)
+    child = dimod.RandomSampler()
+    with pytest.raises(TypeError, match=r"as DimodSampler\(RandomSampler\(\)"):
+        quiet_fit(RBM(3, 2), GOOD, child)
+
+
+@pytest.mark.parametrize("machine", [None, "rbm", RBM, torch.nn.Linear(3, 2)])
+def test_what_is_no_machine(machine):
+    with pytest.raises(TypeError, match="machine is an RBM, a Boltzmann"):
+        quiet_fit(machine, GOOD, ExactSampler())
+
+
+def test_frozen_weights_cannot_learn():
+    machine = RBM(3, 2).requires_grad_(False)
+    with pytest.raises(ValueError, match="weights of the machine are frozen"):
+        quiet_fit(machine, GOOD, ExactSampler())
+
+
+def test_a_monitor_returns_a_dict():
+    machine = RBM(3, 2)
+    before = machine.W.detach().clone()
+    with pytest.raises(TypeError, match="monitor returns a dict .* NoneType"):
+        quiet_fit(machine, GOOD, ExactSampler(), monitor=lambda machine: None)
+    assert torch.equal(machine.W, before)
+
+
+@pytest.mark.parametrize(
+    "log_z", [Bracket(1.0, 0.0, 2.0), Estimate(1.0, 0.1), math.nan, "1"]
+)
+def test_log_z_is_a_number(log_z):
+    with pytest.raises(ValueError, match="log_z is a finite number, not"):
+        log_likelihood(RBM(3, 2), GOOD, log_z)
+
+
+def test_contrastive_divergence_wants_bits_as_wide_as_the_left_layer():
+    rule, machine = ContrastiveDivergence(), RBM(3, 2)
+    assert rule.sample_from(machine, GOOD.long()).dtype == torch.float32
+    with pytest.raises(ValueError, match=r"\(n, 3\), not \(4, 5\)"):
+        rule.sample_from(machine, torch.zeros(4, 5))
+    with pytest.raises(ValueError, match="holds bits, 0 or 1, but row 0"):
+        rule.sample_from(machine, 2 * GOOD - 3)
