@@ -155,6 +155,7 @@ def main():
     compare(
         {
             "ours": ours(),
+            "ours, weights of the last step": ours(average=False),
             "BernoulliRBM, batches of 10": scikit(10, 100),
             "BernoulliRBM, batches of 100": scikit(100, 400),
             "the same, batches made equal": scikit(100, 400, equal=True),
@@ -162,11 +163,10 @@ def main():
         RATES,
         peer="ours",
     )
-    print("what ours is made of, all at one rate")
+    print("other negative phases, averaged, at one rate")
     compare(
         {
             "ours": ours(),
-            "last weights, no average": ours(average=False),
             "CD-1": ours(lambda seed: ContrastiveDivergence(1, seed)),
             "five sweeps a step": ours(
                 lambda seed: GibbsSampler(128, sweeps=5, seed=seed)
