@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_seed, check_whole
 from qbmvae_mini.graphs import Conditional, blocks, checked_edges, heat_bath
 
 #: Enumerating 2^n states beyond this n asks for more memory than a laptop has.
@@ -39,13 +39,25 @@ def all_states(n_units, start=0, stop=None, *, dtype=torch.float64):
     Returns
     -------
     Tensor, shape (stop - start, n_units)
+
+    Raises
+    ------
+    ValueError
+        For more than 24 bits, or a range outside 0 to 2^n_units.
     """
+    n_units = check_whole("n_units", n_units, 0)
     if n_units > MAX_ENUMERATED:
         raise ValueError(
             f"{n_units} units have 2^{n_units} states, too many to enumerate; "
             f"the limit is {MAX_ENUMERATED} units. Use a sampler or AIS."
         )
-    index = torch.arange(start, 2**n_units if stop is None else stop)
+    stop = 2**n_units if stop is None else stop
+    if not 0 <= start <= stop <= 2**n_units:
+        raise ValueError(
+            f"start and stop lie between 0 and 2^{n_units} in this order, "
+            f"not at {start!r} and {stop!r}"
+        )
+    index = torch.arange(start, stop)
     place = torch.arange(n_units - 1, -1, -1)
     return (index[:, None] >> place & 1).to(dtype)
 
@@ -65,8 +77,11 @@ class Machine(nn.Module):
         self.register_buffer("offset", torch.zeros(()))
 
     def check(self):
-        """Raise ValueError if a weight is NaN or infinite."""
-        for name, value in self.named_parameters():
+        """Raise ValueError if a weight or the offset is NaN or infinite."""
+        for name, value in (
+            *self.named_parameters(),
+            ("offset", self.offset),
+        ):
             if not torch.isfinite(value).all():
                 raise ValueError(
                     f"the machine's {name} holds NaN or infinite values; "
@@ -97,7 +112,13 @@ class Machine(nn.Module):
             torch.tensor(linear, dtype=torch.float64),
             torch.tensor(quadratic, dtype=torch.float64),
         )
-        self.offset.fill_(float(bqm.offset))
+        self.offset.copy_(torch.tensor(bqm.offset, dtype=torch.float64))
+        numbers = (*self.parameters(), self.offset)
+        if not all(torch.isfinite(value).all() for value in numbers):
+            raise ValueError(
+                "the model holds NaN or infinite weights, or some too large "
+                "for float32; give finite ones"
+            )
         return self
 
 
@@ -172,9 +193,7 @@ class BoltzmannMachine(Machine):
         self.coupling = nn.Parameter(_small_random(edges.shape[1], seed=seed))
         self._group()
         # A loaded state may bring another graph of the same size.
-        self.register_load_state_dict_post_hook(
-            lambda machine, _: machine._group()
-        )
+        self.register_load_state_dict_post_hook(_group_anew)
 
     def _group(self):
         """Decide which units a sweep redraws together."""
@@ -320,6 +339,7 @@ class RBM(Machine):
         ValueError
             If the model couples two units of one layer.
         """
+        n_left = check_whole("n_left", n_left, 1)
         bqm, order = _as_bits(bqm)
         left = set(order[:n_left])
         for u, v in bqm.quadratic:
@@ -331,13 +351,24 @@ class RBM(Machine):
         return cls(n_left, len(order) - n_left)._fill(bqm, order)
 
 
+def _group_anew(machine, _):
+    """By name, for a nested function could not be pickled with the machine."""
+    machine._group()
+
+
 def _small_random(*shape, seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     return INITIAL_COUPLING_SD * torch.randn(shape, generator=generator)
 
 
 def _as_bits(bqm):
     """The model over bits, and its variables in the order of the units."""
+    if not isinstance(bqm, dimod.BinaryQuadraticModel):
+        raise TypeError(
+            f"bqm is a dimod.BinaryQuadraticModel, not {type(bqm).__name__}"
+        )
+    if not bqm.num_variables:
+        raise ValueError("bqm has no variables; a machine has at least one")
     try:
         variables = sorted(bqm.variables)
     except TypeError:  # labels of mixed kinds keep the model's own order

@@ -36,11 +36,23 @@ def checked_edges(edges, n_units):
     Raises
     ------
     ValueError
-        For a self-coupling, an edge given twice, or a unit that is not there.
+        For a self-coupling, an edge given twice, a unit that is not there, or
+        what is no pair of units.
     """
-    edges = [tuple(edge) for edge in edges]
+    try:
+        edges = [tuple(edge) for edge in edges]
+    except TypeError as error:
+        raise ValueError(
+            "edges is a sequence of pairs of units, as [(0, 1), (1, 2)], not "
+            f"{edges!r}"
+        ) from error
     for edge in edges:
-        if any(int(unit) != unit for unit in edge):
+        if len(edge) != 2:
+            raise ValueError(
+                f"an edge is a pair of units, not {len(edge)} of them; of a "
+                "machine's own edges give edges.T"
+            )
+        if not all(_is_whole(unit) for unit in edge):
             raise ValueError(f"edge {edge} names a unit by no whole number")
     edges = [(int(i), int(j)) for i, j in edges]
     seen = set()
@@ -58,6 +70,13 @@ def checked_edges(edges, n_units):
             raise ValueError(f"edge ({i}, {j}) is given twice")
         seen.add(frozenset((i, j)))
     return torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T.contiguous()
+
+
+def _is_whole(unit):
+    try:
+        return int(unit) == unit
+    except (TypeError, ValueError, OverflowError):  # a name, NaN, infinity
+        return False
 
 
 def blocks(edges, n_units):

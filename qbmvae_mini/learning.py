@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 
 from qbmvae_mini.arrays import dense
 from qbmvae_mini.boltzmann import RBM, check_classical
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_seed, check_whole
 from qbmvae_mini.partition import enumerable, exact_log_z, log_z_bracket
 from qbmvae_mini.samplers import sweep
 
@@ -61,7 +61,7 @@ class ContrastiveDivergence:
 
     def __init__(self, k=1, seed=0):
         self.k = check_whole("k", k, 1)
-        seed = check_whole("seed", seed, 0)
+        seed = check_seed(seed)
         self._generator = torch.Generator().manual_seed(seed)
 
     def sample_from(self, machine, data):
@@ -201,7 +201,7 @@ def fit(
     epochs = check_whole("epochs", epochs, 0)
     batch_size = check_whole("batch_size", batch_size, 1)
     every = check_whole("every", every, 1)
-    seed = check_whole("seed", seed, 0)
+    seed = check_seed(seed)
     if not (isinstance(lr, numbers.Real) and 0 < lr < math.inf):
         raise ValueError(
             f"lr, the learning rate, is a number above 0, not {lr!r}"

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import torch
 
+from qbmvae_mini.arrays import dense
 from qbmvae_mini.boltzmann import RBM, all_states, check_classical
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_seed, check_whole
 from qbmvae_mini.samplers import (
     ExactSampler,
     GibbsSampler,
@@ -118,9 +119,25 @@ def reverse_ais(machine, states, *, temperatures=1000, seed=0):
     Returns
     -------
     Estimate
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the machine is not classical, or `states` are no bits of it.
     """
-    _, generator = _start(machine, len(states), temperatures, seed)
-    z = states.clone()
+    states = dense("states", states)
+    chains = len(states) if states.ndim else 0
+    like, generator = _start(machine, chains, temperatures, seed)
+    if states.shape != (chains, machine.n_units):
+        raise ValueError(
+            f"states have the shape (chains, {machine.n_units}), not "
+            f"{tuple(states.shape)}"
+        )
+    if not ((states == 0) | (states == 1)).all():
+        raise ValueError(
+            "states are bits, 0 or 1; turn spins into bits by (s + 1) / 2"
+        )
+    z = states.to(like, copy=True)
     betas = _betas(temperatures)[::-1]
     log_weight = _walk(machine, z, betas, generator)
     estimate = _log_mean(log_weight)
@@ -142,6 +159,7 @@ def log_z_bracket(machine, *, chains=1000, temperatures=1000, seed=0):
     -------
     Bracket
     """
+    seed = check_seed(seed)
     forward = ais(machine, chains=chains, temperatures=temperatures, seed=seed)
     if enumerable(machine):
         sampler = ExactSampler(seed=seed + 1)
@@ -179,6 +197,7 @@ def _listed_energy(machine, states):
 def _start(machine, chains, temperatures, seed):
     check_whole("chains", chains, 1)
     check_whole("temperatures", temperatures, 1)
+    seed = check_seed(seed)
     check_classical(machine, "annealed importance sampling")
     like = next(machine.parameters())
     return like, torch.Generator(like.device).manual_seed(seed)

@@ -48,6 +48,7 @@ SAMPLES = (64, 1000)
 
 #: Modules that decide the numbers. Figures and site do not.
 _DECIDING = (
+    "arrays",
     "boltzmann",
     "cells",
     "checks",

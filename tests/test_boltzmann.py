@@ -1,6 +1,8 @@
 """Energies, signs and graphs, against loops over every unit and pair."""
 
 import itertools
+import math
+import pickle
 
 import dimod
 import numpy as np
@@ -359,3 +361,78 @@ def test_what_is_no_machine_is_refused_and_a_machine_is_not():
     with pytest.raises(TypeError, match="AIS wants a machine, .* not float"):
         check_classical(3.0, "AIS")
     check_classical(RBM(2, 2), "AIS")
+
+
+@pytest.mark.parametrize("part", [(-1, 3), (0, 9), (5, 2)])
+def test_states_outside_the_list_are_refused(part):
+    with pytest.raises(ValueError, match=r"lie between 0 and 2\^3"):
+        all_states(3, *part)
+
+
+@pytest.mark.parametrize("n_units", [-1, 2.0, "3", None])
+def test_a_number_of_units_that_is_none_is_refused(n_units):
+    with pytest.raises(ValueError, match="n_units is a whole number"):
+        all_states(n_units)
+
+
+@pytest.mark.parametrize(
+    ("edges", "said"),
+    [
+        ([(0, 1, 2)], "a pair of units, not 3 of them"),
+        ([(0,)], "a pair of units, not 1"),
+        ([0, 1], "edges is a sequence of pairs"),
+        (5, "edges is a sequence of pairs"),
+        ([("a", "b")], "by no whole number"),
+        ([(None, 1)], "by no whole number"),
+        ([(math.nan, 1)], "by no whole number"),
+        ([(math.inf, 1)], "by no whole number"),
+        (BoltzmannMachine(3).edges, "not 3 of them; .* give edges.T"),
+    ],
+)
+def test_edges_are_pairs_of_units(edges, said):
+    with pytest.raises(ValueError, match=said):
+        BoltzmannMachine(3, edges)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_an_offset_that_is_no_number_is_seen(bad):
+    machine = RBM(2, 2)
+    machine.offset.fill_(bad)
+    with pytest.raises(ValueError, match="machine's offset holds NaN"):
+        machine.check()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e60])
+@pytest.mark.parametrize("where", ["linear", "quadratic", "offset"])
+def test_models_without_finite_weights_are_refused(where, bad):
+    linear, quadratic = {0: 1.0, 1: 1.0}, {(0, 1): 1.0}
+    if where == "linear":
+        linear[0] = bad
+    elif where == "quadratic":
+        quadratic[0, 1] = bad
+    offset = bad if where == "offset" else 0.0
+    bqm = dimod.BinaryQuadraticModel(linear, quadratic, offset, "BINARY")
+    for make in (BoltzmannMachine.from_bqm, lambda bqm: RBM.from_bqm(bqm, 1)):
+        with pytest.raises(ValueError, match="model holds NaN or infinite"):
+            make(bqm)
+
+
+def test_what_is_no_model_is_refused():
+    for make in (BoltzmannMachine.from_bqm, lambda bqm: RBM.from_bqm(bqm, 1)):
+        with pytest.raises(TypeError, match="bqm is a dimod.Bin.*, not dict"):
+            make({(0, 1): 1.0})
+        with pytest.raises(ValueError, match="bqm has no variables"):
+            make(dimod.BinaryQuadraticModel("BINARY"))
+    model = dimod.BinaryQuadraticModel({0: 1, 1: 1}, {}, 0, "BINARY")
+    for n_left in (0, 1.5, "1", None):
+        with pytest.raises(ValueError, match="n_left is a whole number"):
+            RBM.from_bqm(model, n_left)
+
+
+def test_a_machine_can_be_sent_to_another_process():
+    machine = BoltzmannMachine(3, [(0, 2)])
+    twin = pickle.loads(pickle.dumps(machine))
+    assert torch.equal(twin.coupling, machine.coupling)
+    other = BoltzmannMachine(3, [(1, 2)])
+    twin.load_state_dict(other.state_dict())  # and groups its units anew
+    assert twin._blocks == other._blocks

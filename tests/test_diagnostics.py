@@ -421,7 +421,10 @@ def test_states_may_come_from_inference_mode(check):
 
 
 def test_a_law_is_left_as_it_was():
-    for p in (np.full(4, 0.25000001), torch.full((4,), 0.25000001).double()):
+    for p in (
+        np.full(4, 0.25000001),
+        torch.full((4,), 0.25000001, dtype=torch.float64),
+    ):
         distance_to_law(p, torch.tensor([[0.0, 1.0]]))
         assert (p == 0.25000001).all()
 

@@ -243,3 +243,34 @@ def test_a_mode_that_no_walk_meets_is_seen_by_reverse_walks_from_it_alone():
     far.load_state_dict({"chains": torch.ones(200, 84)})
     reverse = reverse_ais(trap, far.sample(trap, 200), temperatures=200)
     assert reverse.value > exact
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda z: 2 * z - 1, "states are bits, 0 or 1"),
+        (lambda z: z * math.nan, "states are bits, 0 or 1"),
+        (lambda z: z[:, 1:], r"shape \(chains, 8\), not \(5, 7\)"),
+        (lambda z: z[0], r"shape \(chains, 8\), not \(8,\)"),
+        (lambda z: z[:0], "chains is a whole number of at least 1"),
+    ],
+)
+def test_reverse_walks_start_from_bits_of_the_machine(spoil, said):
+    states = torch.zeros(5, 8)
+    with pytest.raises(ValueError, match=said):
+        reverse_ais(random_machine("rbm"), spoil(states))
+
+
+def test_reverse_walks_take_states_of_any_type():
+    machine = random_machine("rbm")
+    states = torch.ones(5, 8)
+    expected = reverse_ais(machine, states, temperatures=10)
+    for given in (states.long(), states.double(), states.numpy()):
+        assert reverse_ais(machine, given, temperatures=10) == expected
+
+
+@pytest.mark.parametrize("seed", [None, "0", 0.5, -1])
+def test_a_seed_is_a_whole_number(seed):
+    for estimate in (ais, log_z_bracket):
+        with pytest.raises(ValueError, match="seed is a whole number"):
+            estimate(random_machine("rbm"), seed=seed)

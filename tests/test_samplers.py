@@ -451,3 +451,124 @@ def test_a_number_of_draws_that_is_none_is_refused(n):
     for sampler in (GibbsSampler(), ExactSampler(), annealer):
         with pytest.raises(ValueError, match=f"n is a whole number .* not {n}"):
             sampler.sample(machine, n)
+
+
+# What a sampler refuses, and what it then leaves as it was
+
+
+CHAINS = [lambda: GibbsSampler(6), lambda: TemperingSampler(6, 3)]
+
+
+@pytest.mark.parametrize("make", CHAINS)
+def test_chains_go_on_after_inference_mode(make):
+    machine, (one, other) = random_machine("rbm"), (make(), make())
+    with torch.inference_mode():
+        first = one.sample(machine, 6)
+    assert torch.equal(first, other.sample(machine, 6))
+    second = one.sample(machine, 6)
+    assert torch.equal(second, other.sample(machine, 6))
+    machine.energy(second).mean().backward()
+
+
+@pytest.mark.parametrize("make", CHAINS)
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"calls": torch.tensor(1)}, "holds calls"),
+        ({"generator": None}, "generator of this state is a tensor, not None"),
+        ({"chains": [[0.0]]}, "chains of this state is a tensor, not list"),
+        ({"chains": torch.zeros(0, 8)}, r"not of shape \(0, 8\)"),
+        ({"chains": torch.zeros(8)}, r"not of shape \(8,\)"),
+        ({"chains": torch.zeros(2, 3, 8)}, r"not of shape \(2, 3, 8\)"),
+    ],
+)
+def test_states_that_are_no_chains_are_refused(make, bad, said):
+    machine, sampler = random_machine("rbm"), make()
+    sampler.sample(machine, 3)
+    before = sampler.state_dict()
+    with pytest.raises(ValueError, match=said):
+        sampler.load_state_dict(before | bad)
+    after = sampler.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert sampler.chains == 6
+    sampler.sample(machine, 3)
+
+
+def test_gibbs_chains_are_no_hot_replicas():
+    hot, sampler = TemperingSampler(2, 3), GibbsSampler(6)
+    hot.sample(random_machine("rbm"), 2)
+    with pytest.raises(ValueError, match="none of a GibbsSampler: it holds be"):
+        sampler.load_state_dict(hot.state_dict())
+
+
+def test_rows_that_fill_no_ladder_are_refused():
+    sampler = TemperingSampler(2, 3)
+    state = sampler.state_dict() | {"chains": torch.zeros(7, 8)}
+    with pytest.raises(ValueError, match=r"of 3 rows each .* shape \(7, 8\)"):
+        sampler.load_state_dict(state)
+
+
+def test_the_random_state_of_another_device_starts_anew():
+    """As a state of a GPU that a file brings to a CPU: 16 bytes, not 5056."""
+    machine, sampler = random_machine("rbm"), GibbsSampler(6, seed=3)
+    sampler.sample(machine, 6)
+    state = sampler.state_dict()
+    state["generator"] = torch.zeros(16, dtype=torch.uint8)
+    sampler.load_state_dict(state)
+    assert torch.equal(sampler.state_dict()["generator"], state["generator"])
+    assert torch.equal(sampler.state_dict()["chains"], state["chains"])
+    again = GibbsSampler(6, seed=3)
+    again.load_state_dict({"chains": state["chains"]})
+    assert torch.equal(sampler.sample(machine, 6), again.sample(machine, 6))
+
+
+@pytest.mark.parametrize("make", [ExactSampler, lambda: neal_at(1)])
+def test_the_state_of_another_sampler_is_refused(make):
+    with pytest.raises(ValueError, match="this state is none of a.* holds foo"):
+        make().load_state_dict({"foo": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("seed", [None, "0", 0.5, True, -1, 2**64])
+@pytest.mark.parametrize(
+    "make",
+    [
+        GibbsSampler,
+        TemperingSampler,
+        ExactSampler,
+        lambda seed: DimodSampler(neal.SimulatedAnnealingSampler(), seed=seed),
+        lambda seed: RBM(2, 2, seed=seed),
+        lambda seed: BoltzmannMachine(2, seed=seed),
+    ],
+)
+def test_a_seed_is_a_whole_number(make, seed):
+    with pytest.raises(ValueError, match="seed is (a whole number|at most 2)"):
+        make(seed=seed)
+
+
+def test_a_seed_may_come_from_numpy():
+    machine = random_machine("rbm")
+    one, other = GibbsSampler(6, seed=np.int64(3)), GibbsSampler(6, seed=3)
+    assert torch.equal(one.sample(machine, 6), other.sample(machine, 6))
+
+
+@pytest.mark.parametrize("name", ["chains", "sweeps"])
+def test_true_is_no_number(name):
+    with pytest.raises(ValueError, match=f"{name} is a whole number .* True"):
+        GibbsSampler(**{name: True})
+
+
+def test_the_number_of_reads_belongs_to_sample():
+    child = neal.SimulatedAnnealingSampler()
+    with pytest.raises(TypeError, match="num_reads is the n of sample"):
+        DimodSampler(child, num_reads=5)
+
+
+def test_a_call_that_a_child_refuses_uses_up_no_seed():
+    machine = BoltzmannMachine(2)
+    sampler = DimodSampler(Child(answer([[0, 1]], [0, 1])))
+    with pytest.raises(ValueError, match="1 of 2 reads"):
+        sampler.sample(machine, 2)
+    assert sampler.state_dict()["calls"] == 0
+    sampler.sample(machine, 1)
+    assert sampler.state_dict()["calls"] == 1
+    assert sampler.child.asked[0]["seed"] == sampler.child.asked[1]["seed"]

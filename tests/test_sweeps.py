@@ -1,9 +1,13 @@
 """Random numbers of 16 bits and 7 shared ones: how far from uniform?"""
 
+import math
+
 import pytest
 import torch
+from oracles import KINDS, random_machine
 
-from qbmvae_mini.samplers import uniforms
+from qbmvae_mini.quantum import QuantumBoltzmannMachine
+from qbmvae_mini.samplers import random_bits, sweep, uniforms
 from qbmvae_mini.samplers.sweeps import in_unit_interval
 
 LIKE = torch.zeros(())
@@ -98,3 +102,64 @@ def test_a_seed_gives_the_same_numbers():
 
     assert torch.equal(draw(4), draw(4))
     assert not torch.equal(draw(4), draw(5))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "beta",
+    [
+        -0.5,
+        math.nan,
+        math.inf,
+        "1",
+        None,
+        torch.ones(4),
+        torch.ones(3, 1),
+        -torch.ones(4, 1),
+        torch.full((4, 1), math.nan),
+    ],
+    ids=str,
+)
+def test_a_beta_that_is_none_is_refused_and_z_is_left_alone(beta, kind):
+    machine = random_machine(kind)
+    z = random_bits(4, machine.n_units)
+    before = z.clone()
+    with pytest.raises(ValueError, match="beta is a finite number of at least"):
+        sweep(machine, z, beta)
+    assert torch.equal(z, before)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (lambda z: z[:, 1:], r"\(4, 7\) in torch.float32"),
+        (lambda z: torch.cat([z, z], 1), r"\(4, 16\)"),
+        (lambda z: z[0], r"\(8,\)"),
+        (lambda z: z.long(), "torch.int64"),
+        (lambda z: z.double(), "torch.float64"),
+        (lambda z: z.numpy(), "ndarray"),
+        (lambda z: z.tolist(), "list"),
+    ],
+)
+def test_z_is_a_tensor_of_states_like_the_machine(spoil, found):
+    machine = random_machine("rbm")
+    z = spoil(random_bits(4, 8))
+    with pytest.raises(ValueError, match=rf"shape \(chains, 8\).*{found}"):
+        sweep(machine, z)
+
+
+def test_a_sweep_wants_a_classical_machine_whose_weights_are_numbers():
+    machine, z = random_machine("dense"), random_bits(4, 6)
+    with pytest.raises(TypeError, match="a sweep knows classical machines"):
+        sweep(QuantumBoltzmannMachine(machine, 1.0), z)
+    with pytest.raises(TypeError, match="a sweep wants a machine"):
+        sweep(None, z)
+    machine.bias.data[0] = math.nan
+    with pytest.raises(ValueError, match="machine's bias holds NaN"):
+        sweep(machine, z)
+
+
+@pytest.mark.parametrize("sweeps", [0, -1, 1.5, True])
+def test_no_sweeps_are_refused(sweeps):
+    with pytest.raises(ValueError, match="sweeps is a whole number"):
+        sweep(random_machine("rbm"), random_bits(4, 8), sweeps=sweeps)

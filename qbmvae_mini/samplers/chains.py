@@ -6,7 +6,7 @@ import weakref
 import torch
 
 from qbmvae_mini.boltzmann import check_classical
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_seed, check_whole
 from qbmvae_mini.samplers.sweeps import random_bits
 
 #: Sweeps from coin flips before persistent chains give their first draw.
@@ -27,16 +27,20 @@ class Chains:
     """
 
     _rows = 1
+    _names = frozenset({"generator", "chains"})  # what a state may hold
 
     def __init__(self, chains, sweeps, persistent, seed):
         self.chains = check_whole("chains", chains, 1)
         self.sweeps = check_whole("sweeps", sweeps, 1)
         self.persistent = persistent
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._generator = None
+        self._random_state = None  # restored, for the generator to come
         self._states = None  # (rows * chains, n_units)
         self._machine = None  # weak: the sampler does not keep it alive
 
+    @torch.inference_mode(False)  # its tensors take no sweep outside of it
+    @torch.no_grad()
     def sample(self, machine, n):
         """Draw `n` states.
 
@@ -48,7 +52,7 @@ class Chains:
         -------
         Tensor, shape (n, n_units)
         """
-        check_whole("n", n, 1)
+        n = check_whole("n", n, 1)
         check_classical(machine, type(self).__name__)
         like = next(machine.parameters())
         self._seed_on(like.device)
@@ -68,27 +72,64 @@ class Chains:
         state = {}
         if self._generator is not None:
             state["generator"] = self._generator.get_state()
+        elif self._random_state is not None:
+            state["generator"] = self._random_state.clone()
         if self._states is not None:
             state["chains"] = self._states.clone()
         return state
 
     def load_state_dict(self, state):
-        """Restore chains and random state; the next machine adopts them."""
-        self._machine = None
-        self._states = self._generator = None
-        if "chains" in state:
-            self._states = state["chains"].clone()
+        """Restore chains and random state; the next machine adopts them.
+
+        The random state of a GPU cannot go on elsewhere, nor that of a CPU on
+        a GPU: there the random numbers start from the seed, and the chains go
+        on.
+
+        Raises
+        ------
+        ValueError
+            If the state is one of another kind of sampler; nothing is changed
+            then.
+        """
+        self._check_state(state)
+        copies = {name: state[name].detach().clone() for name in state}
+        self._machine = self._generator = None
+        self._states = copies.get("chains")
+        if self._states is not None:
             self.chains = len(self._states) // self._rows
-        if "generator" in state:
-            device = "cpu" if self._states is None else self._states.device
-            self._seed_on(device)
-            self._generator.set_state(state["generator"].cpu())
+        self._random_state = copies.get("generator")
+        if self._random_state is not None:
+            self._random_state = self._random_state.cpu()
 
     def __deepcopy__(self, memo):
         """A copy with chains of its own, for the copy of a machine."""
         twin = copy.copy(self)
         twin.load_state_dict(self.state_dict())
         return twin
+
+    def _check_state(self, state):
+        who = type(self).__name__
+        unknown = set(state) - self._names
+        if unknown:
+            raise ValueError(
+                f"this state is none of a {who}: it holds "
+                f"{', '.join(sorted(unknown))}; start with new chains"
+            )
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor):
+                raise ValueError(
+                    f"{name} of this state is a tensor, not "
+                    f"{type(value).__name__}"
+                )
+        if "chains" not in state:
+            return
+        shape = tuple(state["chains"].shape)
+        if len(shape) != 2 or not shape[0] or shape[0] % self._rows:
+            rows = f" of {self._rows} rows each" if self._rows > 1 else ""
+            raise ValueError(
+                f"the chains of a {who}{rows} are states, one a row, and not "
+                f"of shape {shape}; start with new chains"
+            )
 
     def _fresh(self, n, machine, like):
         return random_bits(
@@ -99,8 +140,14 @@ class Chains:
         )
 
     def _seed_on(self, device):
-        if self._generator is None or self._generator.device != device:
-            self._generator = torch.Generator(device).manual_seed(self.seed)
+        if self._generator is not None and self._generator.device == device:
+            return
+        self._generator = torch.Generator(device).manual_seed(self.seed)
+        known, self._random_state = self._random_state, None
+        if known is not None and known.shape == (
+            self._generator.get_state().shape
+        ):
+            self._generator.set_state(known)
 
     def _bind(self, machine, like):
         """Start the chains, or make sure that they are this machine's."""

@@ -4,7 +4,7 @@ import dimod
 import torch
 
 from qbmvae_mini.boltzmann import check_classical
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_seed, check_whole
 
 #: neal cools down and optimises unless told otherwise. Constant beta = 1
 #: samples; heat-bath acceptance, because under its default Metropolis rule
@@ -57,6 +57,10 @@ class DimodSampler:
                 f"{type(child).__name__} takes no num_reads, so it cannot be "
                 "asked for a number of draws"
             )
+        if "num_reads" in kwargs:
+            raise TypeError(
+                "num_reads is the n of sample(machine, n); leave it out here"
+            )
         for name in kwargs:
             if name not in known:
                 raise TypeError(
@@ -66,20 +70,21 @@ class DimodSampler:
         if "proposal_acceptance_criteria" in known:
             kwargs = NEAL_DEFAULTS | kwargs
         self.child = child
-        self.seed = seed
+        self.seed = check_seed(seed)
         self.kwargs = kwargs
         self._calls = 0
 
     def sample(self, machine, n):
         """Draw `n` states, shape (n, n_units)."""
-        check_whole("n", n, 1)
+        n = check_whole("n", n, 1)
         check_classical(machine, "DimodSampler")
         kwargs = dict(self.kwargs)
         if "seed" in self.child.parameters and "seed" not in kwargs:
             kwargs["seed"] = (self.seed * 1_000_003 + self._calls) % 2**31
-        self._calls += 1
         found = self.child.sample(machine.to_bqm(), num_reads=n, **kwargs)
-        return self._bits(found, machine, n)
+        states = self._bits(found, machine, n)
+        self._calls += 1  # a call that failed repeats its seed
+        return states
 
     def state_dict(self):
         """How many calls were made, which decides the next seed."""
@@ -87,6 +92,11 @@ class DimodSampler:
 
     def load_state_dict(self, state):
         """Continue with the seed that comes next."""
+        if "calls" not in state:
+            raise ValueError(
+                "this state is none of a DimodSampler: it holds "
+                f"{', '.join(sorted(state)) or 'nothing'}, and no calls"
+            )
         self._calls = int(state["calls"])
 
     def _bits(self, found, machine, n):
@@ -106,7 +116,7 @@ class DimodSampler:
         if len(states) < n:
             raise ValueError(f"{who} returned {len(states)} of {n} reads")
         if len(states) > n:  # some children sort by energy: pick blindly
-            generator = torch.Generator().manual_seed(self._calls)
+            generator = torch.Generator().manual_seed(self._calls + 1)
             picked = torch.randperm(len(states), generator=generator)[:n]
             states = states[picked]
         return states.to(next(machine.parameters()))

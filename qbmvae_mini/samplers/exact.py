@@ -3,7 +3,7 @@
 import torch
 
 from qbmvae_mini.boltzmann import RBM, all_states, check_classical
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_seed, check_whole
 
 #: Above this, an array over all states would not fit into memory.
 MAX_STATES = 20
@@ -27,13 +27,13 @@ class ExactSampler:
     """
 
     def __init__(self, seed=0):
-        self.seed = seed
-        self._generator = torch.Generator().manual_seed(seed)
+        self.seed = check_seed(seed)
+        self._generator = torch.Generator().manual_seed(self.seed)
 
     @torch.no_grad()
     def sample(self, machine, n):
         """Draw `n` states, shape (n, n_units), in the machine's precision."""
-        check_whole("n", n, 1)
+        n = check_whole("n", n, 1)
         check_classical(machine, "ExactSampler")
         if isinstance(machine, RBM):
             return self._sample_rbm(machine, n)
@@ -80,6 +80,11 @@ class ExactSampler:
 
     def load_state_dict(self, state):
         """Continue with the random state of `state_dict`."""
+        if "generator" not in state:
+            raise ValueError(
+                "this state is none of an ExactSampler: it holds "
+                f"{', '.join(sorted(state)) or 'nothing'}, and no generator"
+            )
         self._generator.set_state(state["generator"].cpu())
 
 

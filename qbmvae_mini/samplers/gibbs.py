@@ -5,7 +5,7 @@ Bayesian restoration of images.
 """
 
 from qbmvae_mini.samplers.chains import Chains
-from qbmvae_mini.samplers.sweeps import sweep
+from qbmvae_mini.samplers.sweeps import HeatBath
 
 
 class GibbsSampler(Chains):
@@ -35,4 +35,6 @@ class GibbsSampler(Chains):
         super().__init__(chains, sweeps, persistent, seed)
 
     def _advance(self, machine, z, sweeps):
-        sweep(machine, z, sweeps=sweeps, generator=self._generator)
+        heat_bath = HeatBath(machine, z, generator=self._generator)
+        for _ in range(sweeps):
+            heat_bath.sweep()

@@ -14,7 +14,7 @@ import dimod
 import torch
 from dwave.samplers import PathIntegralAnnealingSampler
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_seed, check_whole
 
 #: Time of a draw (100 sweeps): 0.2 ms at 6 qubits, 13 ms at 64, 0.2 s at 256.
 SLOW_QUBITS = 64
@@ -61,7 +61,7 @@ class PathIntegralSampler:
 
     def __init__(self, sweeps=100, seed=0):
         self.sweeps = check_whole("sweeps", sweeps, 1)
-        self.seed = check_whole("seed", seed, 0)
+        self.seed = check_seed(seed)
         self._calls = 0
 
     def sample(self, machine, n):

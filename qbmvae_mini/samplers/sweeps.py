@@ -13,8 +13,12 @@ of 2^-16; 7 further bits, shared by all draws of one sweep, move the grid. See
 """
 
 import math
+import numbers
 
 import torch
+
+from qbmvae_mini.boltzmann import check_classical
+from qbmvae_mini.checks import check_whole
 
 
 def uniforms(shape, *, like, generator=None):
@@ -109,7 +113,19 @@ def sweep(machine, z, beta=1.0, *, sweeps=1, generator=None):
     -------
     Tensor
         `z` itself.
+
+    Raises
+    ------
+    TypeError
+        If the machine is not classical.
+    ValueError
+        If its weights are no numbers, `z` is none of its states, or `beta`
+        is negative or not finite; `z` is left as it was.
     """
+    sweeps = check_whole("sweeps", sweeps, 1)
+    check_classical(machine, "a sweep")
+    _check_states(machine, z)
+    _check_beta(beta, z)
     heat_bath = HeatBath(machine, z, generator=generator)
     for _ in range(sweeps):
         heat_bath.sweep(beta)
@@ -130,10 +146,16 @@ class HeatBath:
     z : Tensor, shape (chains, n_units)
         Bits, overwritten by each sweep.
     generator : torch.Generator, optional
+
+    Raises
+    ------
+    ValueError
+        If `z` is no state of the machine.
     """
 
     @torch.no_grad()
     def __init__(self, machine, z, *, generator=None):
+        _check_states(machine, z)
         self._generator = generator
         self._uniforms = Uniforms(z.numel(), z)
         self._steps = []
@@ -153,6 +175,39 @@ class HeatBath:
         for step, *memory in self._steps:
             redraw = _at_once if step.inner is None else _in_turn
             redraw(step, *memory, beta)
+
+
+def _check_states(machine, z):
+    """Refuse what cannot be overwritten with states of the machine."""
+    like = next(machine.parameters())
+    tensor = isinstance(z, torch.Tensor)
+    if (
+        not tensor
+        or z.ndim != 2
+        or z.shape[1] != machine.n_units
+        or (z.dtype, z.device) != (like.dtype, like.device)
+    ):
+        found = type(z).__name__
+        if tensor:
+            found = f"{tuple(z.shape)} in {z.dtype} on {z.device}"
+        raise ValueError(
+            f"z is a tensor of shape (chains, {machine.n_units}) in "
+            f"{like.dtype} on {like.device}, like the machine, not {found}"
+        )
+
+
+def _check_beta(beta, z):
+    """Refuse what is no inverse temperature of these chains."""
+    if isinstance(beta, torch.Tensor):
+        shaped = beta.shape == (len(z), 1)
+        known = shaped and bool(((beta >= 0) & (beta < math.inf)).all())
+    else:
+        known = isinstance(beta, numbers.Real) and 0 <= beta < math.inf
+    if not known:
+        raise ValueError(
+            "beta is a finite number of at least 0, or a tensor of them of "
+            f"shape ({len(z)}, 1), not {beta!r}"
+        )
 
 
 def _at_once(step, z, u, field, beta):

@@ -81,6 +81,8 @@ class TemperingSampler(Chains):
         """Share of the proposed swaps that were made, a rung pair each."""
         return self._made / self._proposed
 
+    _names = Chains._names | {"betas", "round"}
+
     @property
     def _rows(self):
         return self.temperatures
