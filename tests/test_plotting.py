@@ -4,15 +4,10 @@ import subprocess
 import sys
 
 import dimod
-import matplotlib as mpl
-
-mpl.use("agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_hex
+from figures import check_figure
 
 from qbmvae_mini import plotting
 
@@ -90,32 +85,11 @@ def test_discontent_pairs_are_dashed():
     assert titles == ["$E = 3$", "$E = -1$", "$E = 3$", ""]
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_figures_share_the_house_style(name):
-    before = dict(mpl.rcParams)
-    figure = FIGURES[name]()
-    assert dict(mpl.rcParams) == before
-    assert plt.get_fignums() == []  # closed, so shown once
-    assert to_hex(figure.get_facecolor()) == "#ffffff"
-    assert figure.get_figwidth() == plotting.WIDTH
-    sizes = {text.get_fontsize() for ax in figure.axes for text in ax.texts}
-    assert all(size >= 13 for size in sizes)
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_nothing_is_clipped(name):
-    figure = FIGURES[name]()
-    figure.draw_without_rendering()
-    page, drawn = (
-        figure.bbox,
-        figure.get_tightbbox().transformed(figure.dpi_scale_trans),
-    )
-    assert drawn.x0 >= page.x0 - 1
-    assert drawn.y0 >= page.y0 - 1
-    assert drawn.x1 <= page.x1 + 1
-    assert drawn.y1 <= page.y1 + 1
-
-
 def test_the_package_alone_does_not_import_matplotlib():
     code = "import sys, qbmvae_mini; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_is_in_the_style_of_the_book(name):
+    check_figure(name, FIGURES[name])

@@ -1,13 +1,9 @@
 """Figures of the chapter on cells show what they were given."""
 
-import matplotlib as mpl
-
-mpl.use("agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from figures import check_figure
 
 from qbmvae_mini import plotting, results
 
@@ -117,21 +113,5 @@ def test_boltzmann_minus_rivals_draws_every_split():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_share_the_house_style(name):
-    before = dict(mpl.rcParams)
-    figure = FIGURES[name]()
-    assert dict(mpl.rcParams) == before
-    assert plt.get_fignums() == []
-    assert figure.get_figwidth() == plotting.WIDTH
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_nothing_is_clipped(name):
-    figure = FIGURES[name]()
-    figure.draw_without_rendering()
-    drawn = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
-    page = figure.bbox
-    assert drawn.x0 >= page.x0 - 1
-    assert drawn.y0 >= page.y0 - 1
-    assert drawn.x1 <= page.x1 + 1
-    assert drawn.y1 <= page.y1 + 1
+def test_figure_is_in_the_style_of_the_book(name):
+    check_figure(name, FIGURES[name])

@@ -1,15 +1,10 @@
 """Figures of the quantum chapter show what they were given."""
 
-import matplotlib as mpl
-
-mpl.use("agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from figures import check_figure
 
-from qbmvae_mini import plotting
 from qbmvae_mini.plotting import quantum
 
 BIAS = np.linspace(-2, 2, 5)
@@ -118,26 +113,5 @@ def test_bars_of_samplers_with_a_line_at_the_floor():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_share_the_house_style(name):
-    assert getattr(plotting, name) is getattr(quantum, name)
-    before = dict(mpl.rcParams)
-    figure = FIGURES[name]()
-    assert dict(mpl.rcParams) == before
-    assert plt.get_fignums() == []
-    assert figure.get_figwidth() == plotting.WIDTH
-    for ax in figure.axes:
-        sizes = {text.get_fontsize() for text in ax.texts}
-        sizes |= {label.get_fontsize() for label in ax.get_xticklabels()}
-        assert all(size >= 13 for size in sizes)
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_nothing_is_clipped(name):
-    figure = FIGURES[name]()
-    figure.draw_without_rendering()
-    drawn = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
-    page = figure.bbox
-    assert drawn.x0 >= page.x0 - 1
-    assert drawn.y0 >= page.y0 - 1
-    assert drawn.x1 <= page.x1 + 1
-    assert drawn.y1 <= page.y1 + 1
+def test_figure_is_in_the_style_of_the_book(name):
+    check_figure(name, FIGURES[name])

@@ -1,14 +1,9 @@
 """Figures of the chapter on sampling show what they were given."""
 
-import matplotlib as mpl
-
-mpl.use("agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from figures import check_figure
 
-from qbmvae_mini import plotting
 from qbmvae_mini.plotting import sampling
 
 PATH = [0, 2, 3, 3, 1, 3]
@@ -129,17 +124,5 @@ def test_the_race_is_run_against_processor_time():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_nothing_is_clipped_or_left_open(name):
-    figure = FIGURES[name]()
-    assert plt.get_fignums() == []
-    assert figure.get_figwidth() == plotting.WIDTH
-    figure.draw_without_rendering()
-    drawn = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
-    assert drawn.x0 >= -1
-    assert drawn.y0 >= -1
-    assert drawn.x1 <= figure.bbox.x1 + 1
-    assert drawn.y1 <= figure.bbox.y1 + 1
-
-
-def test_they_are_figures_of_the_book():
-    assert set(FIGURES) <= set(plotting.__all__)
+def test_figure_is_in_the_style_of_the_book(name):
+    check_figure(name, FIGURES[name])

@@ -232,7 +232,6 @@ def gene_sets(weights, genes, activity, types):
                 form.format(value).replace("-0", "0").replace("+0", "0"),
                 ha="center",
                 va="center",
-                fontsize=11,
                 color="black" if light else "white",
             )
         ax.set_yticks(range(len(names)), names)
