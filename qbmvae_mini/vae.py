@@ -61,7 +61,8 @@ class VAE(nn.Module):
     def elbo(self, x, batch, kl_weight=1.0):
         """Evidence lower bound of each cell by one draw, in nats.
 
-        In ``eval()`` the draw is exact, in ``train()`` relaxed.
+        In ``eval()`` the draw is exact. In ``train()`` it is relaxed, and the
+        gradient is the relaxation's estimate.
 
         Parameters
         ----------
@@ -78,11 +79,14 @@ class VAE(nn.Module):
         """
         params = self.encode(x)
         if self.training:
-            z = self.latent.rsample(params)
+            fit = self.latent.expectation(
+                lambda z: self.log_prob(x, z, batch), params
+            )
         else:
             z = self.latent.sample(params)[0]
-        reconstruction = self.log_prob(x, z, batch)
-        return reconstruction - kl_weight * self.latent.kl(params)
+            code, log_weight = self.latent.smooth(z, params)
+            fit = self.log_prob(x, code, batch) + log_weight
+        return fit - kl_weight * self.latent.kl(params)
 
     def encode(self, x):
         """Posterior parameters, (cells, n_params)."""
@@ -103,7 +107,7 @@ class VAE(nn.Module):
         return self.likelihood.log_prob(x, self.decode(z, batch), library)
 
     @torch.no_grad()
-    def log_likelihood(self, x, batch, n_samples=64):
+    def log_likelihood(self, x, batch, n_samples=64, *, discrete=False):
         r"""Importance-weighted log p(x) of each cell, in nats.
 
         .. math:: \log \frac1K \sum_k \frac{p(x|z_k)\, p(z_k)}{q(z_k|x)}
@@ -111,6 +115,16 @@ class VAE(nn.Module):
         over exact draws: too low on average (Burda et al. 2016, Eq. 8), and
         where the prior's log Z is a bracket its upper end is used. Call it
         in ``eval()``.
+
+        Parameters
+        ----------
+        x, batch
+            As in `elbo`.
+        n_samples : int
+        discrete : bool
+            Put true bits into the decoder of a latent that was trained with
+            smoothed ones. By default such a latent is scored as the model
+            that it defines, whose decoder reads the smoothed numbers.
 
         Returns
         -------
@@ -122,8 +136,12 @@ class VAE(nn.Module):
         for start in range(0, n_samples, at_once):
             n = min(at_once, n_samples - start)
             z = self.latent.sample(params, n)  # (n, cells, n_latent)
+            code, log_weight = z, 0
+            if not discrete:
+                code, log_weight = self.latent.smooth(z, params)
             terms.append(
-                self.log_prob(x, z, batch)
+                self.log_prob(x, code, batch)
+                + log_weight
                 + self.latent.log_prior(z)
                 - self.latent.log_q(params, z)
             )
@@ -149,7 +167,9 @@ class VAE(nn.Module):
         Tensor, shape (n, n_genes)
         """
         z = self.latent.sample_prior(n).to(self.decoder[0].weight)
-        return self.likelihood.sample(self.decode(z, batch), library[:, None])
+        code, _ = self.latent.smooth(z, z.new_zeros(n, self.latent.n_params))
+        output = self.decode(code, batch)
+        return self.likelihood.sample(output, library[:, None])
 
 
 def _two_layers(n_in, n_hidden, n_out, dropout):

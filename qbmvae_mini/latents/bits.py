@@ -1,0 +1,127 @@
+"""Codes of bits: their posterior, and the prior of independent bits."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from qbmvae_mini.checks import check_whole
+from qbmvae_mini.latents.base import Latent
+from qbmvae_mini.partition import Bracket
+from qbmvae_mini.relaxations import log_q
+from qbmvae_mini.relaxations import relaxation as find_relaxation
+
+
+class BitLatent(Latent):
+    """Factorised Bernoulli posterior over bits; a child adds the prior.
+
+    A child provides ``prior_energy(z)``, ``sample_prior``, ``kl``,
+    ``estimate_log_z`` and ``current_log_z``.
+
+    Parameters
+    ----------
+    n_latent : int
+        Number of bits; the encoder gives one logit each.
+    relaxation : str or Relaxation
+        How a gradient passes a bit; a name of
+        `qbmvae_mini.relaxations.RELAXATIONS`, or such an object.
+    """
+
+    def __init__(self, n_latent, relaxation):
+        n_latent = check_whole("n_latent", n_latent, 1)
+        super().__init__(n_latent, n_latent)
+        self.relaxation = find_relaxation(relaxation)
+
+    def rsample(self, params):
+        """One relaxed draw, (batch, n_latent)."""
+        return self.relaxation.rsample(params)
+
+    def expectation(self, f, params):
+        """``f`` at a relaxed draw, as the relaxation has it, (batch,)."""
+        return self.relaxation.expectation(f, params)
+
+    @torch.no_grad()
+    def sample(self, params, n=1):
+        """`n` draws of true bits, (n, batch, n_latent)."""
+        mean = torch.sigmoid(params)
+        uniform = torch.rand((n, *params.shape), device=params.device)
+        return (uniform < mean).to(params.dtype)
+
+    def smooth(self, z, params):
+        """Numbers for bits where the relaxation is smooth, and log weights.
+
+        See `qbmvae_mini.relaxations.Relaxation.smooth`.
+        """
+        return self.relaxation.smooth(z, params)
+
+    def start_epoch(self, epoch):
+        """Move a temperature or sharpness along its schedule."""
+        self.relaxation.start_epoch(epoch)
+
+    def decoder_input(self, z):
+        """Spins ``2z - 1``: centred, and worth nats over bits."""
+        return 2 * z - 1
+
+    def log_q(self, params, z):
+        """Log probability of the bits under the posterior, (..., batch)."""
+        return log_q(params, z)
+
+    def entropy(self, params):
+        """Entropy of the posterior in nats, (batch,)."""
+        mean = torch.sigmoid(params)
+        return (F.softplus(params) - mean * params).sum(-1)
+
+    def log_prior(self, z):
+        """``-E(z) - log Z``, with log Z at its pessimistic (upper) end."""
+        return -self.prior_energy(z) - self.current_log_z().upper
+
+    def mean(self, params):
+        """Mean spins ``2 sigmoid(logits) - 1``, (batch, n_latent)."""
+        return 2 * torch.sigmoid(params) - 1
+
+    def energy(self, params):
+        """Mean prior energy ``E(mu)``, which is exact: E is multilinear."""
+        return self.prior_energy(torch.sigmoid(params))
+
+
+class BernoulliLatent(BitLatent):
+    """Independent bits as prior: a Boltzmann machine without couplings.
+
+    The control that isolates the couplings: the same bits, the same
+    decoder, learned biases, W = 0.
+
+    Parameters
+    ----------
+    n_latent : int
+    relaxation : str or Relaxation
+        See `BitLatent`.
+
+    Attributes
+    ----------
+    bias : Parameter, shape (n_latent,)
+        ``p(z_i = 1) = sigmoid(bias_i)``.
+    """
+
+    def __init__(self, n_latent, *, relaxation="straight-through"):
+        super().__init__(n_latent, relaxation)
+        self.bias = nn.Parameter(torch.zeros(n_latent))
+
+    def prior_energy(self, z):
+        """``-b.z``, (..., n_latent) -> (...)."""
+        return -z @ self.bias
+
+    def kl(self, params):
+        """``-H(q) + E(mu) + log Z`` in closed form, (batch,)."""
+        log_z = F.softplus(self.bias).sum()
+        return -self.entropy(params) + self.energy(params) + log_z
+
+    def sample_prior(self, n):
+        """`n` draws from the prior, (n, n_latent)."""
+        mean = torch.sigmoid(self.bias.detach())
+        return torch.bernoulli(mean.expand(n, -1))
+
+    def estimate_log_z(self):
+        """``sum softplus(b)``, exactly."""
+        value = float(F.softplus(self.bias.detach().double()).sum())
+        return Bracket(value, value, value)
+
+    current_log_z = estimate_log_z  # exact, so there is nothing to keep

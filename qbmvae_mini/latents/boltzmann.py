@@ -1,0 +1,186 @@
+"""A Boltzmann machine as prior: where a sampler enters a VAE."""
+
+import math
+
+import dimod
+import torch
+
+from qbmvae_mini.boltzmann import check_classical
+from qbmvae_mini.checks import check_whole
+from qbmvae_mini.latents.bits import BitLatent
+from qbmvae_mini.partition import (
+    Bracket,
+    enumerable,
+    exact_log_z,
+    log_z_bracket,
+)
+
+#: Effort for a log Z that only has to be known to a few tenths of a nat.
+ROUGH_AIS = {"chains": 250, "temperatures": 400}
+
+#: Draws for the negative phase from a sampler that keeps no chains.
+NEGATIVES = 256
+
+
+class BoltzmannLatent(BitLatent):
+    r"""A Boltzmann machine as prior: the latent of the QBM-VAE.
+
+    .. math:: KL(q\|p) = -H(q) + E(\mu) + \log Z
+
+    The first two terms are exact and carry gradient to the encoder. The
+    gradient of log Z is *minus* the mean gradient of E over states drawn by
+    the sampler (Ackley et al. 1985): this is the only place where a sampler,
+    simulated or quantum, enters training. For an RBM both layers hold
+    posterior bits and nothing is summed out, unlike in Rolfe 2016, whose
+    posterior is hierarchical.
+
+    Parameters
+    ----------
+    machine : Machine
+    sampler : object with ``sample(machine, n)``
+        An `ExactSampler` gives the negative phase without noise.
+    relaxation : str or Relaxation
+        See `BitLatent`.
+    negatives : int, optional
+        Draws for the negative phase of one step; by default all chains of
+        the sampler, or 256.
+    """
+
+    def __init__(
+        self,
+        machine,
+        sampler,
+        *,
+        relaxation="straight-through",
+        negatives=None,
+    ):
+        self._check_machine(machine)
+        _check_sampler(sampler)
+        super().__init__(machine.n_units, relaxation)
+        self.machine = machine
+        self.sampler = sampler
+        if negatives is None:
+            negatives = getattr(sampler, "chains", NEGATIVES)
+        self.negatives = check_whole("negatives", negatives, 1)
+        # Kept with the weights, so that a resumed run reports the same loss.
+        self.register_buffer("log_z", torch.tensor(math.nan))
+        self._bracket = None  # and the effort and weights it was made with:
+        self._effort = self._weights = None
+
+    def prior_energy(self, z):
+        """Energy of the machine, (..., n_latent) -> (...)."""
+        return self.machine.energy(z)
+
+    def kl(self, params):
+        """KL of each row in nats, each with the full log Z, (batch,).
+
+        In ``train()`` the sampler is called once, the *gradient* of log Z is
+        right in expectation, and its value is the last estimate. In
+        ``eval()`` the sampler is left alone and log Z is estimated anew when
+        the weights have changed, at its pessimistic end.
+        """
+        without_log_z = -self.entropy(params) + self.energy(params)
+        if not self.training:
+            return without_log_z + self.current_log_z().upper
+        surrogate = -self.negative_phase()
+        if self.log_z.isnan():
+            self.estimate_log_z(**ROUGH_AIS)
+        log_z = self.log_z + (surrogate - surrogate.detach())
+        return without_log_z + log_z
+
+    def negative_phase(self):
+        """Mean energy of states drawn from the machine, a scalar.
+
+        Its gradient is minus the gradient of log Z.
+        """
+        if hasattr(self.sampler, "mean_energy"):  # it knows the law
+            return self.sampler.mean_energy(self.machine)
+        return self.machine.energy(self.sample_prior(self.negatives)).mean()
+
+    def sample_prior(self, n):
+        """`n` draws from the prior by the sampler, (n, n_latent)."""
+        z = self.sampler.sample(self.machine, n)
+        _check_draws(z, (n, self.n_latent), type(self.sampler).__name__)
+        return z.to(next(self.machine.parameters()))
+
+    def estimate_log_z(self, *, chains=1000, temperatures=1000):
+        """Bracket of log Z, kept until the weights or the effort change.
+
+        By enumeration where the machine is small enough, and otherwise by
+        AIS with chains of its own: the sampler's are not touched.
+
+        Parameters
+        ----------
+        chains, temperatures : int
+            Effort of `qbmvae_mini.partition.log_z_bracket`.
+
+        Returns
+        -------
+        Bracket
+        """
+        effort = (chains, temperatures)
+        if self._bracket_is_of_these_weights() and effort == self._effort:
+            return self._bracket
+        self._bracket = self._new_bracket(chains, temperatures)
+        self._effort, self._weights = effort, self._flat_weights()
+        self.log_z.fill_(self._bracket.value)
+        return self._bracket
+
+    def current_log_z(self):
+        """The last bracket while it is of these weights, else a new one."""
+        if self._bracket_is_of_these_weights():
+            return self._bracket
+        return self.estimate_log_z()
+
+    def _check_machine(self, machine):
+        check_classical(machine, "BoltzmannLatent")
+
+    def _new_bracket(self, chains, temperatures):
+        if enumerable(self.machine):
+            value = exact_log_z(self.machine)
+            return Bracket(value, value, value)
+        return log_z_bracket(
+            self.machine, chains=chains, temperatures=temperatures
+        )
+
+    def _bracket_is_of_these_weights(self):
+        # By value: fused optimisers do not count up a tensor's version.
+        return self._bracket is not None and self._weights.equal(
+            self._flat_weights()
+        )
+
+    def _flat_weights(self):
+        """All that decides log Z: weights, and also the graph and offset."""
+        state = self.machine.state_dict().values()
+        return torch.cat([tensor.flatten().double().cpu() for tensor in state])
+
+
+def _check_sampler(sampler):
+    if isinstance(sampler, dimod.Sampler):
+        name = type(sampler).__name__
+        raise TypeError(
+            f"{name} is a dimod sampler; hand it over as DimodSampler({name}())"
+        )
+    if isinstance(sampler, type) or not hasattr(sampler, "sample"):
+        raise TypeError(
+            "sampler is an object with sample(machine, n), such as "
+            f"GibbsSampler(), not {sampler!r}"
+        )
+
+
+def _check_draws(z, shape, who):
+    """A sampler's answer has the right shape and holds bits."""
+    if not isinstance(z, torch.Tensor):
+        raise TypeError(
+            f"{who} returned a {type(z).__name__}; return the bits as a "
+            "torch.Tensor"
+        )
+    if tuple(z.shape) != shape:
+        raise ValueError(
+            f"{who} returned draws of shape {tuple(z.shape)}, asked for {shape}"
+        )
+    if not ((z == 0) | (z == 1)).all():
+        raise ValueError(
+            f"{who} returned values other than 0 and 1; if they are spins s, "
+            "return the bits (s + 1) / 2"
+        )

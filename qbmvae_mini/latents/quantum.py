@@ -1,0 +1,93 @@
+"""A quantum Boltzmann machine as prior, for a handful of bits."""
+
+import torch
+
+from qbmvae_mini.boltzmann import all_states
+from qbmvae_mini.latents.boltzmann import BoltzmannLatent
+from qbmvae_mini.partition import BRACKET_ERRORS, Bracket
+from qbmvae_mini.quantum import (
+    MAX_QUBITS,
+    QuantumBoltzmannMachine,
+    integrated_log_partition,
+)
+
+
+class QuantumLatent(BoltzmannLatent):
+    r"""A machine in a transverse field as prior: every value is a bound.
+
+    The exact ``p(z) = <z| exp(-H) |z> / Tr exp(-H)`` has no cheap gradient
+    for the encoder, so its Golden-Thompson bound takes its place,
+
+    .. math:: \log p(z) \ge -E(z) - \log \mathrm{Tr}\, e^{-H}
+
+    (Amin et al. 2018; Khoshaman et al. 2018, QVAE, 1802.05779). So `kl` is an
+    upper bound of the KL, and a likelihood made with `log_prior` a lower
+    bound. The bound can only lose from Gamma, which is therefore kept fixed.
+
+    Parameters
+    ----------
+    machine : QuantumBoltzmannMachine
+        Its ``gamma`` is excluded from training.
+    sampler : PathIntegralSampler, optional
+        Without it the trace and the negative phase are exact, by the matrix
+        of at most 10 qubits.
+    relaxation : str or Relaxation
+        See `BitLatent`.
+    negatives : int, optional
+        See `BoltzmannLatent`.
+
+    Raises
+    ------
+    TypeError
+        If the machine is classical.
+    ValueError
+        Without a sampler, for more than 10 qubits.
+    """
+
+    is_bound = True
+
+    def __init__(self, machine, sampler=None, **settings):
+        if sampler is None:
+            sampler = _ListedLaw()
+        super().__init__(machine, sampler, **settings)
+        self.machine.gamma.requires_grad_(False)
+
+    def _check_machine(self, machine):
+        if not isinstance(machine, QuantumBoltzmannMachine):
+            raise TypeError(
+                "QuantumLatent wants a QuantumBoltzmannMachine, not "
+                f"{type(machine).__name__}; a classical machine is the prior "
+                "of a BoltzmannLatent"
+            )
+        machine.check()
+
+    @torch.no_grad()
+    def _new_bracket(self, chains, temperatures):
+        if self.n_latent <= MAX_QUBITS:
+            value = float(self.machine.log_partition())
+            return Bracket(value, value, value)
+        found = integrated_log_partition(self.machine, self.sampler, n=chains)
+        reach = BRACKET_ERRORS * found.standard_error
+        value = found.value
+        return Bracket(value, value - reach, value + reach)
+
+
+class _ListedLaw:
+    """The diagonal of the density matrix, state by state."""
+
+    @torch.no_grad()
+    def sample(self, machine, n):
+        """`n` independent draws, (n, n_units)."""
+        states, law = self._list(machine)
+        return states[torch.multinomial(law, n, replacement=True)]
+
+    def mean_energy(self, machine):
+        """Exact mean of E, a scalar; its gradient is that of E alone."""
+        states, law = self._list(machine)
+        return law.to(states) @ machine.energy(states)
+
+    @torch.no_grad()
+    def _list(self, machine):
+        like = next(machine.parameters())
+        states = all_states(machine.n_units, dtype=like.dtype).to(like.device)
+        return states, machine.log_prob(states).exp()
