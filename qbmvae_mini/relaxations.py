@@ -135,7 +135,8 @@ class StraightThrough(Relaxation):
     """True bits, with the gradient of their means.
 
     The forward value is exact. The gradient is biased unless `f` is linear in
-    each bit (Bengio, Leonard and Courville 2013, 1308.3432, section 4).
+    each bit (Bengio, Leonard and Courville 2013, 1308.3432, who use it both
+    with the factor ``sigmoid'``, as here, and without).
     """
 
     name = "straight-through"
@@ -152,32 +153,30 @@ class _Tuned(Relaxation):
 
     def __init__(self, what, value):
         super().__init__()
-        if isinstance(value, (list, tuple)):  # as `settings` writes it
-            value = Schedule(*value)
         self._what = what
-        self._schedule = _checked(what, value)
-        first = value if self._schedule is None else value.first
+        self._value = _checked(what, value)  # a float or a Schedule
+        moves = isinstance(self._value, Schedule)
+        first = self._value.first if moves else self._value
         # A buffer, so that it is kept and restored with the weights.
-        self.register_buffer(what, torch.tensor(float(first)))
+        self.register_buffer(what, torch.tensor(first))
 
     def start_epoch(self, epoch):
         """Move the number along its schedule, if it has one."""
-        if self._schedule is not None:
-            getattr(self, self._what).fill_(self._schedule.at(epoch))
+        if isinstance(self._value, Schedule):
+            getattr(self, self._what).fill_(self._value.at(epoch))
 
     def settings(self):
         """The number or its schedule, by name."""
-        schedule = self._schedule
-        now = float(getattr(self, self._what))
-        return {self._what: now if schedule is None else list(schedule)}
+        moves = isinstance(self._value, Schedule)
+        return {self._what: list(self._value) if moves else self._value}
 
 
 class BinaryConcrete(_Tuned):
     """Numbers in (0, 1) near a bit: ``sigmoid((l + L) / temperature)``.
 
-    L is logistic noise (Maddison, Mnih and Teh 2017, 1611.00712, Eq. 11; Jang,
-    Gu and Poole 2017, 1611.01144). The number exceeds 1/2 exactly when the
-    bit is one. Training pairs it with the KL of the *bits*, and then the loss
+    L is logistic noise (Maddison, Mnih and Teh 2017, 1611.00712, appendix B;
+    Jang, Gu and Poole 2017, 1611.01144). The number exceeds 1/2 exactly when
+    the bit is one. Training pairs it with the KL of the *bits*, and then the loss
     is no bound of any likelihood: what the posterior's ``r(zeta | z)`` says
     beyond the bit is not paid for. `smooth` pays, with a prior whose numbers
     have ``l = 0``.
@@ -211,13 +210,15 @@ class BinaryConcrete(_Tuned):
         logits, cut to the side of the bit: the temperature cancels.
         """
         side = 2 * z - 1
-        # The noise's distance from its far end, uniform up to q(z_i), so that
-        # l + L lies above 0 for a one and below for a zero.
-        tail = torch.sigmoid(side * logits) * _uniform(z.shape, z)
-        at = logits - side * torch.logit(tail.clamp_min(_tiny(z)))
-        prior = _log_logistic(at) + math.log(2)
-        posterior = _log_logistic(at - logits) - F.logsigmoid(side * logits)
-        zeta = torch.sigmoid(at / self.temperature)
+        towards = side * logits
+        # How far l + L lies on the side of the bit. Its survival function
+        # sigmoid(towards - far) / sigmoid(towards) is set to a uniform number
+        # and solved for `far`, in a form that neither overflows nor cancels.
+        u = _uniform(z.shape, z)
+        far = F.softplus(towards + torch.log1p(-u)) - torch.log(u)
+        prior = _log_logistic(far) + math.log(2)
+        posterior = _log_logistic(far - towards) - F.logsigmoid(towards)
+        zeta = torch.sigmoid(side * far / self.temperature)
         return zeta, (prior - posterior).sum(-1)
 
 
@@ -227,8 +228,8 @@ class SpikeAndExponential(_Tuned):
     .. math:: r(\zeta|0) = \delta(\zeta), \quad
               r(\zeta|1) = \frac{b\, e^{b\zeta}}{e^b - 1}
 
-    on [0, 1] (Rolfe 2016, 1609.02200, section 2.1 and appendix D). The gradient is
-    that of the inverse distribution function; it vanishes wherever zeta is 0.
+    on [0, 1] (Rolfe 2016, 1609.02200, section 2.1). The gradient is that of
+    the inverse distribution function; it vanishes wherever zeta is 0.
 
     Parameters
     ----------
@@ -251,13 +252,16 @@ class SpikeAndExponential(_Tuned):
     def rsample(self, logits):
         """One relaxed draw, with the gradient of what was computed."""
         b, mean = self.sharpness, torch.sigmoid(logits.detach())
-        # F(zeta) = (1 - mean) + mean R(zeta) = u, with R that of r(zeta|1)
+        # 1 - F(zeta) = mean (1 - R(zeta)) = u, with R that of r(zeta|1); a
+        # u above the mean is the spike.
         u = _uniform(logits.shape, logits)
-        rank = ((u - (1 - mean)) / mean).clamp(0, 1)
-        zeta = _exponential(rank, b)
+        one = u < mean
+        rank = torch.where(one, 1 - u / mean, 0)
         # d zeta / d mean = (1 - R) / (mean r), times d mean / d logit
-        slope = (1 - mean) * (1 - rank) / _exponential_density(zeta, b)
-        return _with_slope(zeta, torch.where(rank > 0, slope, 0), logits)
+        density = b * (rank + 1 / torch.expm1(b))
+        slope = (1 - mean) * (1 - rank) / density
+        zeta = torch.where(one, _exponential(rank, b), 0)
+        return _with_slope(zeta, torch.where(one, slope, 0), logits)
 
     def smooth(self, z, logits):
         """Numbers given bits, alike in prior and posterior."""
@@ -302,7 +306,8 @@ class OverlappingExponentials(_Tuned):
         one = _exponential_density(zeta, b)
         zero = _exponential_density(1 - zeta, b)
         apart = 1 - _exponential_rank(1 - zeta, b) - _exponential_rank(zeta, b)
-        slope = mean * (1 - mean) * apart / (mean * one + (1 - mean) * zero)
+        density = (mean * one + (1 - mean) * zero).clamp_min(_tiny(zeta))
+        slope = mean * (1 - mean) * apart / density
         return _with_slope(zeta, slope, logits)
 
     def smooth(self, z, logits):
@@ -334,6 +339,11 @@ def relaxation(choice, **settings):
         For anything else, listing the names that exist.
     """
     if isinstance(choice, Relaxation):
+        if settings:
+            raise ValueError(
+                f"{', '.join(settings)} would not reach a relaxation that is "
+                f"already built; give it to {type(choice).__name__} itself"
+            )
         return choice
     known = ", ".join(repr(name) for name in RELAXATIONS)
     if not isinstance(choice, str):
@@ -376,7 +386,8 @@ def _with_slope(value, slope, logits):
 
 def _exponential(rank, b):
     """Inverse distribution function of ``r(zeta|1)``, at any sharpness."""
-    return 1 + torch.log1p((rank - 1) * -torch.expm1(-b)) / b
+    zeta = 1 + torch.log1p((rank - 1) * -torch.expm1(-b)) / b
+    return zeta.clamp(0, 1)  # beyond by rounding, or log 0 at a large b
 
 
 def _exponential_rank(zeta, b):
@@ -394,15 +405,28 @@ def _log_logistic(x):
 
 
 def _checked(what, value):
-    """The schedule in `value`, None where it is one number."""
-    numbers_ = value[:2] if isinstance(value, Schedule) else (value,)
-    for number in numbers_:
-        real = isinstance(number, numbers.Real)
-        if not real or isinstance(number, bool) or not 0 < number < math.inf:
-            raise ValueError(
-                f"{what} is a finite number above 0, not {number!r}"
-            )
-    if not isinstance(value, Schedule):
-        return None
-    check_whole("epochs of a schedule", value.epochs, 1)
-    return value
+    """`value` as a float or a `Schedule` of plain numbers."""
+    if not isinstance(value, (list, tuple)):  # `settings` writes a list
+        return _positive(what, value)
+    if len(value) != 3:
+        raise ValueError(
+            f"a schedule of {what} is (first, last, epochs), not {value!r}"
+        )
+    first, last, epochs = value
+    return Schedule(
+        _positive(f"first {what} of a schedule", first),
+        _positive(f"last {what} of a schedule", last),
+        check_whole(f"epochs of a schedule of {what}", epochs, 1),
+    )
+
+
+def _positive(what, value):
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    # As the buffer holds it: 1e-50 would be a zero there.
+    single = torch.finfo(torch.float32)
+    if not real or not single.tiny <= value <= single.max:
+        raise ValueError(
+            f"{what} is a number above 0 and finite in single precision, "
+            f"not {value!r}"
+        )
+    return float(value)
