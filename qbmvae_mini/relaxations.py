@@ -176,10 +176,10 @@ class BinaryConcrete(_Tuned):
 
     L is logistic noise (Maddison, Mnih and Teh 2017, 1611.00712, appendix B;
     Jang, Gu and Poole 2017, 1611.01144). The number exceeds 1/2 exactly when
-    the bit is one. Training pairs it with the KL of the *bits*, and then the loss
-    is no bound of any likelihood: what the posterior's ``r(zeta | z)`` says
-    beyond the bit is not paid for. `smooth` pays, with a prior whose numbers
-    have ``l = 0``.
+    the bit is one. Training pairs it with the KL of the *bits*, and then the
+    loss is no bound of any likelihood: what the posterior's ``r(zeta | z)``
+    says beyond the bit is not paid for. `smooth` pays, with a prior whose
+    numbers have ``l = 0``.
 
     Parameters
     ----------
