@@ -1,5 +1,7 @@
 """Negative binomial counts, against scipy and against the dense formula."""
 
+import decimal
+
 import numpy as np
 import pytest
 import torch
@@ -63,29 +65,135 @@ def test_a_cell_is_right_within_a_fiftieth_of_a_nat_in_single_precision(r):
     np.testing.assert_allclose(found, expected.detach(), atol=0.02, rtol=2e-6)
 
 
-@pytest.mark.parametrize("r", R)
-def test_gradients_are_those_of_the_dense_formula(r):
-    law, x, output, library = counts(r)
-    output.requires_grad_()
-    law.log_prob(x, output, library).sum().backward()
-
-    log_r = law.log_r.detach().clone().requires_grad_()
-    dense_output = output.detach().clone().requires_grad_()
-    dispersion = log_r.exp()
-    mean = library * dense_output.exp() / dense_output.exp().sum(-1)[:, None]
-    p = mean / (dispersion + mean)
-    dense = (
-        torch.lgamma(x + dispersion)
-        - torch.lgamma(dispersion)
-        - torch.lgamma(x + 1)
-        - dispersion * torch.log1p(mean / dispersion)
-        + x * p.log()
+def by_torch(law, x, output, library, weight):
+    """Gradients by autograd through torch's own law, in double precision."""
+    output = output.detach().double().requires_grad_()
+    log_r = law.log_r.detach().double().requires_grad_()
+    log_mean = library.double().log() + output.log_softmax(-1)
+    peer = torch.distributions.NegativeBinomial(
+        log_r.exp(), logits=log_mean - log_r
     )
-    dense.sum().backward()
-    # At large r the terms of the dense formula cancel in its own gradient.
-    tolerance = 1e-5 if r < 1e5 else 1e-3
-    assert relative_error(output.grad, dense_output.grad) < 1e-5
-    assert relative_error(law.log_r.grad, log_r.grad) < tolerance
+    value = (weight * peer.log_prob(x.double()).sum(-1)).sum()
+    return torch.autograd.grad(value, (output, log_r))
+
+
+def by_hand(law, x, output, library, weight):
+    output = output.detach().requires_grad_()
+    value = (weight * law.log_prob(x, output, library)).sum()
+    return torch.autograd.grad(value, (output, law.log_r))
+
+
+@pytest.mark.parametrize("spread", [1, 20], ids=["logits", "extreme logits"])
+@pytest.mark.parametrize("draws", [(), (3,), (2, 2)], ids=len)
+@pytest.mark.parametrize("r", R)
+def test_gradients_are_those_of_torchs_law(r, draws, spread):
+    """To 1e-6, with another weight for each cell and draw."""
+    law, x, output, library = counts(r)
+    rng = np.random.default_rng(1)
+    noise = torch.from_numpy(rng.normal(0, 1, (*draws, *output.shape)))
+    output = spread * (output + noise)
+    weight = torch.from_numpy(rng.normal(0, 1, output.shape[:-1]))
+    given = x, output, library, weight
+    found, expected = by_hand(law, *given), by_torch(law, *given)
+    assert relative_error(found[0], expected[0]) < 1e-6
+    # Where r is large, the digammas of the peer cancel to few digits.
+    assert relative_error(found[1], expected[1]) < (1e-6 if r < 1e5 else 1e-4)
+
+
+@pytest.mark.parametrize("r", R[:-2])
+def test_gradients_in_single_precision(r):
+    law, x, output, library = counts(r, dtype=torch.float32)
+    given = x, output, library, torch.ones(len(x))
+    expected = by_torch(law, *given)
+    for ours, theirs in zip(by_hand(law, *given), expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert relative_error(ours.double(), theirs) < 1e-5
+
+
+def test_gradient_of_the_dispersion_at_fifty_digits():
+    """One count of one gene, where double precision has no digits left."""
+    law = NegativeBinomial(1).double()
+    library = torch.tensor([[3.0]], dtype=DOUBLE)
+    for r in (1e-3, 29.9, 30.1, 1e3, 1e6):
+        law.log_r.data.fill_(np.log(r))
+        for x in (0, 1, 7, 100):
+            value = law.log_prob(
+                torch.tensor([[float(x)]], dtype=DOUBLE),
+                torch.zeros(1, 1, dtype=DOUBLE),
+                library,
+            )
+            (found,) = torch.autograd.grad(value.sum(), law.log_r)
+            expected = slope_at_fifty_digits(law.log_r.exp().item(), 3, x)
+            # A term of r itself is taken from another: r times 1e-16 is lost.
+            assert abs(float(found) - expected) < 1e-6 * abs(expected) + (
+                1e-15 * r
+            )
+
+
+def slope_at_fifty_digits(r, mean, x):
+    """d log p / d log r at a given mean."""
+    with decimal.localcontext(prec=50):
+        r = decimal.Decimal(r)
+        # psi(x + r) - psi(r), for a whole number x
+        rise = sum(1 / (r + k) for k in range(x))
+        log_odds = (1 + mean / r).ln()
+        return float(r * (rise - log_odds + (mean - x) / (r + mean)))
+
+
+def test_a_second_derivative_is_refused():
+    law, x, output, library = counts(1.0)
+    value = law.log_prob(x, output.requires_grad_(), library).sum()
+    with pytest.raises(NotImplementedError, match="no second derivative; take"):
+        torch.autograd.grad(value, output, create_graph=True)
+
+
+@pytest.mark.parametrize("which", [0, 2])
+def test_counts_and_library_sizes_get_no_gradient(which):
+    law, *given = counts(1.0)
+    given[which].requires_grad_()
+    with pytest.raises(ValueError, match=r"data and get no gradient.*detach"):
+        law.log_prob(*given)
+
+
+def test_what_needs_no_gradient_gets_none():
+    law, x, output, library = counts(1.0)
+    law.requires_grad_(False)
+    law.log_prob(x, output.requires_grad_(), library).sum().backward()
+    assert law.log_r.grad is None
+    frozen = output.grad.clone()
+    law.requires_grad_()
+    law.log_prob(x, output.detach(), library).sum().backward()
+    assert law.log_r.grad.abs().sum() > 0
+    output.grad = None
+    law.log_prob(x, output, library).sum().backward()
+    assert torch.equal(output.grad, frozen)
+
+
+def test_a_cell_without_a_single_count():
+    law, x, output, library = counts(1.0)
+    x = torch.zeros_like(x)
+    given = x, output, library, torch.ones(len(x))
+    value = law.log_prob(x, output, library).detach()
+    np.testing.assert_allclose(value, by_scipy(law, x, output, library))
+    for ours, theirs in zip(
+        by_hand(law, *given), by_torch(law, *given), strict=True
+    ):
+        assert relative_error(ours, theirs) < 1e-6
+
+
+@pytest.mark.parametrize("x", [0.0, 3.0])
+def test_a_vanishing_dispersion_stays_finite(x):
+    """m / r is too large for single precision."""
+    law = NegativeBinomial(1)
+    law.log_r.data.fill_(-87.0)
+    output = torch.zeros(1, 1, requires_grad=True)
+    value = law.log_prob(torch.tensor([[x]]), output, torch.tensor([[1000.0]]))
+    value.sum().backward()
+    # Almost surely zero; otherwise log p = log r - log x, in the limit.
+    limit = 0.0 if x == 0 else -87.0 - np.log(x)
+    assert value.item() == pytest.approx(limit, rel=1e-6, abs=1e-6)
+    assert abs(float(output.grad)) < 1e-25
+    assert float(law.log_r.grad) == pytest.approx(float(x > 0), abs=1e-5)
 
 
 def test_gradients_are_finite_differences():
