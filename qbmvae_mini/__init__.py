@@ -31,14 +31,16 @@ _HOME = {
     "BernoulliLatent": "latents",
     "BoltzmannLatent": "latents",
     "GaussianLatent": "latents",
+    "MixtureLatent": "latents",
+    "QuantumLatent": "latents",
     "VAE": "vae",
-    "CellVAE": "models",
+    "CellVAE": "cell_vae",
     "GaussianVAE": "models",
     "QBMVAE": "models",
 }
 _MODULES = {*_HOME.values(), "cells", "datasets", "diagnostics", "learning"}
 _MODULES |= {"likelihoods", "patterns", "plotting", "relaxations", "results"}
-_MODULES |= {"training"}
+_MODULES |= {"checkpoints", "controls", "training"}
 
 __all__ = sorted(_HOME)
 

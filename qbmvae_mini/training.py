@@ -1,20 +1,18 @@
-"""Training: one visible loop, and checkpoints that lose nothing.
+"""Training: one visible loop.
 
 Lightning Fabric brings device, precision and data-parallel launch; the loop
-is ours. Checkpoints are one safetensors file, written beside the old one and
-renamed over it, so a killed process leaves either the old or the new state.
+is ours.
 """
 
-import json
-import os
+import math
+import numbers
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
+from qbmvae_mini.checkpoints import TrainingState
 from qbmvae_mini.checks import check_whole
 from qbmvae_mini.latents import ROUGH_AIS
 
@@ -40,6 +38,7 @@ def fit(
     batch_size=128,
     lr=1e-3,
     kl_warmup=40,
+    kl_weight=1.0,
     patience=6,
     seed=0,
     resume=None,
@@ -58,7 +57,10 @@ def fit(
     lr : float
         Learning rate of Adam.
     kl_warmup : int
-        Epochs over which the KL weight rises to 1.
+        Epochs over which the KL weight rises to `kl_weight`.
+    kl_weight : float
+        1 is the bound. 0 leaves the prior out: then the codes are those of an
+        autoencoder with noise, and no likelihood is defined.
     patience : int
         Validations without improvement before training stops.
     seed : int
@@ -73,8 +75,10 @@ def fit(
     -------
     list of dict
         One entry an epoch: ``epoch``, ``loss`` (training, nats a cell, with
-        the last estimate of log Z) and, where validated, ``validation``
-        (log-likelihood, nats a cell; None while log Z is too vague).
+        the last estimate of log Z) and, where validated, ``validation``:
+        nats a cell by exact draws, of the log-likelihood or, for a
+        `kl_weight` other than 1, of the weighted bound. It is None while
+        log Z is too vague.
 
     Raises
     ------
@@ -88,6 +92,11 @@ def fit(
     check_whole("batch_size", batch_size, 1)
     check_whole("kl_warmup", kl_warmup, 0)
     check_whole("patience", patience, 1)
+    real = isinstance(kl_weight, numbers.Real)
+    if not real or not 0 <= kl_weight < math.inf:
+        raise ValueError(
+            f"kl_weight is a finite number of at least 0, not {kl_weight!r}"
+        )
     if not lr > 0:
         raise ValueError(f"lr, the learning rate, is above 0, not {lr!r}")
     fabric = Fabric(accelerator="auto", devices=1)
@@ -106,13 +115,14 @@ def fit(
         "lr": lr,
         "batch_size": batch_size,
         "kl_warmup": kl_warmup,
+        "kl_weight": float(kl_weight),
         "latent": type(vae.latent).__name__,
         "weights": sum(weight.numel() for weight in vae.parameters()),
         "cells": len(cells),
         "UMIs": int(cells.counts.sum(dtype=np.float64)),
         "validation cells": len(validation),
     }
-    state = _State(vae, optimizer, run)
+    state = TrainingState(vae, optimizer, run)
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -123,9 +133,11 @@ def fit(
         for epoch in bar:
             if state.stale >= patience:
                 break
-            kl_weight = min(1.0, (epoch + 1) / kl_warmup) if kl_warmup else 1.0
+            risen = min(1.0, (epoch + 1) / kl_warmup) if kl_warmup else 1.0
+            weight = risen * kl_weight
+            vae.latent.start_epoch(epoch)
             loss = _train_epoch(
-                fabric, module, optimizer, cells, batch_size, kl_weight, epoch
+                fabric, module, optimizer, cells, batch_size, weight, epoch
             )
             entry = {"epoch": epoch, "loss": loss}
             due = (epoch + 1) % VALIDATE_EVERY == 0
@@ -133,9 +145,9 @@ def fit(
             if due and len(validation):
                 score = None
                 if known:
-                    score = _validate(vae, validation, batch_size)
-                # Under a KL weight below 1 the score is not what is trained.
-                if score is not None and kl_weight == 1:
+                    score = _validate(vae, validation, batch_size, kl_weight)
+                # During the warm-up the score is not what is trained.
+                if score is not None and risen == 1:
                     state.judge(score)
                 entry["validation"] = score
                 bar.set_postfix(
@@ -186,156 +198,16 @@ def _refresh_log_z(vae):
     return bracket.upper - bracket.lower <= WIDEST_BRACKET
 
 
-def _validate(vae, cells, size):
-    """Mean log-likelihood by exact draws, nats a cell."""
+@torch.no_grad()
+def _validate(vae, cells, size, kl_weight):
+    """Mean log-likelihood, or weighted bound, by exact draws, nats a cell."""
     vae.eval()
     device = next(vae.parameters()).device
-    scores = [
-        vae.log_likelihood(x, batch, VALIDATION_SAMPLES)
-        for x, batch in cells.minibatches(size, device=device)
-    ]
-    return float(torch.cat(scores).mean())
 
+    def score(x, batch):
+        if kl_weight == 1:
+            return vae.log_likelihood(x, batch, VALIDATION_SAMPLES)
+        return vae.elbo(x, batch, kl_weight)
 
-class _State:
-    """Everything that a killed training run needs to go on."""
-
-    def __init__(self, vae, optimizer, run):
-        self.vae = vae
-        self.optimizer = optimizer
-        self.sampler = getattr(vae.latent, "sampler", None)
-        self.run = run  # JSON facts that tell one run from another
-        self.history = []
-        self.best = None  # {name: tensor} of weights and chains
-        self.best_score = None
-        self.stale = 0  # validations since the best one
-
-    def judge(self, score):
-        """Keep these weights if they are the best so far."""
-        if self.best_score is None or score > self.best_score:
-            self.best_score, self.stale = score, 0
-            self.best = {k: v.clone() for k, v in self._weights().items()}
-        else:
-            self.stale += 1
-
-    def restore_best(self):
-        """Put the best weights back, where there was a validation."""
-        if self.best is not None:
-            self._load_weights(self.best)
-
-    def save(self, path):
-        """Write atomically: a temporary file, fsync, rename."""
-        tensors = {f"now.{k}": v for k, v in self._weights().items()}
-        if self.best is not None:
-            tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        for i, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": v for k, v in slots.items()}
-        tensors["random"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
-        facts = {
-            "run": self.run,
-            "history": self.history,
-            "best_score": self.best_score,
-            "stale": self.stale,
-        }
-        write_tensors(path, tensors, facts)
-
-    def load(self, path):
-        """Take up the state written by `save`."""
-        tensors, facts = read_tensors(path)
-        if "run" not in facts:
-            raise ValueError(
-                f"{str(path)!r} is no checkpoint of a training run; name "
-                "another file"
-            )
-        run = facts["run"]
-        differs = [
-            f"{name} was {run.get(name)}, is {value}"
-            for name, value in self.run.items()
-            if run.get(name) != value
-        ]
-        if differs:
-            raise ValueError(
-                f"the checkpoint {str(path)!r} is of another run "
-                f"({'; '.join(differs)}); name another file for this run, or "
-                "remove that one to start anew"
-            )
-        self.history = facts["history"]
-        self.best_score, self.stale = facts["best_score"], facts["stale"]
-        self._load_weights(_below(tensors, "now."))
-        self.best = _below(tensors, "best.") or None
-        state = self.optimizer.state_dict()
-        for name, value in _below(tensors, "optimizer.").items():
-            i, slot = name.split(".")
-            state["state"].setdefault(int(i), {})[slot] = value
-        self.optimizer.load_state_dict(state)
-        torch.set_rng_state(tensors["random"])
-        if "random.cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["random.cuda"])
-
-    def _weights(self):
-        """Weights and sampler state, as one flat dict of tensors."""
-        return state_tensors(self.vae, self.sampler)
-
-    def _load_weights(self, tensors):
-        load_state_tensors(tensors, self.vae, self.sampler)
-
-
-def state_tensors(vae, sampler=None):
-    """Weights of `vae` and the state of its sampler, flat by name."""
-    tensors = {f"vae.{k}": v for k, v in vae.state_dict().items()}
-    if hasattr(sampler, "state_dict"):
-        chains = sampler.state_dict()
-        tensors |= {f"sampler.{k}": v for k, v in chains.items()}
-    return tensors
-
-
-def load_state_tensors(tensors, vae, sampler=None):
-    """Put back what `state_tensors` gave."""
-    try:
-        vae.load_state_dict(_below(tensors, "vae."))
-    except RuntimeError as error:
-        raise ValueError(
-            "the saved weights do not fit this network; give the latent that "
-            f"was trained, here is a {type(vae.latent).__name__} of width "
-            f"{vae.latent.n_latent}"
-        ) from error
-    chains = _below(tensors, "sampler.")
-    if chains and hasattr(sampler, "load_state_dict"):
-        sampler.load_state_dict(chains)
-
-
-def write_tensors(path, tensors, facts):
-    """Write tensors and JSON facts to one safetensors file, atomically."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
-    save_file(tensors, new, metadata={"facts": json.dumps(facts)})
-    with open(new, "r+b") as file:  # Windows syncs writable files alone
-        os.fsync(file.fileno())
-    os.replace(new, path)
-
-
-def read_tensors(path):
-    """Tensors and facts of a file written by `write_tensors`."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{str(path)!r} is not a file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()  # `file` itself cannot be looped over
-            tensors = {name: file.get_tensor(name) for name in names}
-            facts = (file.metadata() or {})["facts"]
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(
-            f"{str(path)!r} is damaged or was not written by qbmvae_mini; "
-            "name another file or remove it"
-        ) from error
-    return tensors, json.loads(facts)
-
-
-def _below(tensors, prefix):
-    """Entries under `prefix`, named without it."""
-    n = len(prefix)
-    return {k[n:]: v for k, v in tensors.items() if k.startswith(prefix)}
+    batches = cells.minibatches(size, device=device)
+    return float(torch.cat([score(x, batch) for x, batch in batches]).mean())

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from qbmvae_mini import training
+from qbmvae_mini import checkpoints, training
 from qbmvae_mini.models import QBMVAE
 from qbmvae_mini.samplers import DimodSampler, GibbsSampler
 
@@ -109,7 +109,7 @@ def train_and_die(directory, sampler, moment, saves):
         Checkpoints that this process writes before the fatal one.
     """
     count = iter(range(-saves, 10**6))
-    write, rename = training.save_file, os.replace
+    write, rename = checkpoints.save_file, os.replace
     validate = training._validate
 
     def torn_write(tensors, path, **kwargs):
@@ -133,14 +133,14 @@ def train_and_die(directory, sampler, moment, saves):
         return validate(*args)
 
     if moment == "in the middle of writing":
-        training.save_file = torn_write
+        checkpoints.save_file = torn_write
     elif moment == "in the middle of an epoch":
         training._validate = fatal_validate
     elif isinstance(moment, float):
         # By computing time, since a busy machine may stall the parent.
         signal.setitimer(signal.ITIMER_VIRTUAL, moment)
     elif moment is not None:
-        training.os.replace = fatal_rename
+        checkpoints.os.replace = fatal_rename
     model = fit_to_kill(model_to_kill(sampler), directory / "run.safetensors")
     model.save(directory / "done")
 

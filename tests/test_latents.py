@@ -378,9 +378,9 @@ def test_extreme_logits_leave_the_kl_finite():
 def spied(monkeypatch, latent):
     """Count the enumerations of the machine."""
     calls = []
-    exact = latents.exact_log_z
+    exact = latents.boltzmann.exact_log_z
     monkeypatch.setattr(
-        latents, "exact_log_z", lambda m: calls.append(m) or exact(m)
+        latents.boltzmann, "exact_log_z", lambda m: calls.append(m) or exact(m)
     )
     return calls
 
@@ -452,7 +452,9 @@ def test_training_reports_a_log_z_but_moves_it_by_gradient_alone():
 def test_the_pessimistic_end_enters_what_is_reported(monkeypatch):
     latent = BoltzmannLatent(randomise(RBM(30, 30)), GibbsSampler()).eval()
     bracket = Bracket(50.0, 40.0, 70.0)
-    monkeypatch.setattr(latents, "log_z_bracket", lambda *a, **k: bracket)
+    monkeypatch.setattr(
+        latents.boltzmann, "log_z_bracket", lambda *a, **k: bracket
+    )
     z = torch.zeros(60)
     assert latent.log_prior(z).item() == pytest.approx(-0.7 - 70)
     logits = torch.full((1, 60), -1e4)  # all bits surely zero

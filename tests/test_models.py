@@ -22,7 +22,7 @@ from qbmvae_mini.latents import (
 )
 from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
 from qbmvae_mini.partition import Bracket
-from qbmvae_mini.relaxations import binary_concrete
+from qbmvae_mini.relaxations import BinaryConcrete, Schedule
 from qbmvae_mini.samplers import DimodSampler, ExactSampler, GibbsSampler
 from qbmvae_mini.training import VALIDATE_EVERY
 
@@ -117,7 +117,7 @@ def test_numbers_from_numpy_are_as_good_as_others(adata, tmp_path):
 
 
 def test_an_unknown_relaxation_is_refused_with_the_known_ones(adata):
-    words = "'gumbel'; there are 'straight-through', 'binary concrete'"
+    words = "'gumbel'; there are 'straight-through', 'score function'"
     with unchanged(adata), pytest.raises(ValueError, match=words):
         QBMVAE(adata, n_latent=8, relaxation="gumbel")
 
@@ -343,7 +343,7 @@ def test_the_haste_of_a_validation_is_not_in_what_is_reported(
         value = 50 * math.log(2) + 1 / (chains + temperatures)
         return Bracket(value, value, value)
 
-    monkeypatch.setattr(latents, "log_z_bracket", bracket)
+    monkeypatch.setattr(latents.boltzmann, "log_z_bracket", bracket)
     model = QBMVAE(adata, n_latent=50)
     model.fit(**FIT | {"max_epochs": VALIDATE_EVERY})  # validated last of all
     assert "validation" in model.history_[-1]
@@ -444,7 +444,10 @@ def test_a_sampler_that_the_file_does_not_hold_must_be_given(adata, tmp_path):
 
 
 def test_a_relaxation_of_ones_own_is_given_again_at_loading(adata, tmp_path):
-    own = functools.partial(binary_concrete, temperature=0.3)
+    class Own(BinaryConcrete):
+        """A class that no file knows."""
+
+    own = Own(temperature=0.3)
     model = QBMVAE(adata, n_latent=8, relaxation=own)
     model.save(tmp_path)
     with pytest.raises(TypeError, match=r"relaxation=\.\.\."):
@@ -455,9 +458,23 @@ def test_a_relaxation_of_ones_own_is_given_again_at_loading(adata, tmp_path):
 
 
 def test_a_named_relaxation_is_remembered(adata, tmp_path):
-    QBMVAE(adata, n_latent=8, relaxation="binary concrete").save(tmp_path)
+    schedule = Schedule(2.0, 0.5, 10)
+    concrete = BinaryConcrete(temperature=schedule)
+    model = QBMVAE(adata, n_latent=8, relaxation=concrete)
+    model.fit(validation=0, **FIT)
+    model.save(tmp_path)
     loaded = QBMVAE.load(tmp_path, adata)
-    assert loaded.module.latent.relaxation is binary_concrete
+    relaxation = loaded.module.latent.relaxation
+    assert type(relaxation) is BinaryConcrete
+    assert relaxation.settings() == {"temperature": list(schedule)}
+    last = schedule.at(len(model.history_) - 1)
+    assert float(relaxation.temperature) == pytest.approx(last)
+    alike(loaded, model)
+
+
+def test_the_number_of_negatives_is_remembered(adata, tmp_path):
+    QBMVAE(adata, n_latent=8, negatives=100).save(tmp_path)
+    assert QBMVAE.load(tmp_path, adata).module.latent.negatives == 100
 
 
 def test_saving_where_no_directory_can_be_says_so(tmp_path):

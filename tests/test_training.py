@@ -19,7 +19,7 @@ from synthetic import (
     unchanged,
 )
 
-from qbmvae_mini import training
+from qbmvae_mini import checkpoints, training
 from qbmvae_mini.cells import Cells
 from qbmvae_mini.latents import BernoulliLatent
 from qbmvae_mini.likelihoods import NegativeBinomial
@@ -436,7 +436,7 @@ def new_process():
 
 def epochs_done(path):
     """Epochs in a checkpoint, which must not be torn."""
-    return len(training.read_tensors(path)[1]["history"])
+    return len(checkpoints.read_tensors(path)[1]["history"])
 
 
 @pytest.mark.parametrize("sampler", ["gibbs", "neal"])
