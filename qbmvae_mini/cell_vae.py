@@ -96,7 +96,6 @@ class CellVAE:
             )
         self.module.eval()
         self.history_ = []
-        self._kl_weight = 1.0
 
     def fit(
         self,
@@ -133,7 +132,6 @@ class CellVAE:
             )
         self._refuse_unseen(self._cells)
         held_out, rest = self._split(validation)
-        self._kl_weight = kl_weight
         try:
             self.history_ = fit(
                 self.module,
@@ -267,7 +265,7 @@ class CellVAE:
             "genes": self.genes,
             "batches": self.batches,
             "history": self.history_,
-            "kl_weight": self._kl_weight,
+            "kl_weight": self.module.kl_weight,
         }
         text = json.dumps(facts, indent=1)
         (directory / "model.json").write_text(text)
@@ -329,7 +327,7 @@ class CellVAE:
             sampler = None  # chains of one kind mean nothing to another
         load_state_tensors(tensors, model.module, sampler)
         model.history_ = facts["history"]
-        model._kl_weight = facts["kl_weight"]
+        model.module.kl_weight = facts["kl_weight"]
         return model
 
     @staticmethod
@@ -395,7 +393,7 @@ class CellVAE:
         return cells
 
     def _refuse_without_prior(self):
-        if self._kl_weight == 0:
+        if self.module.kl_weight == 0:
             raise ValueError(
                 "this model was trained with kl_weight=0, so its prior knows "
                 "nothing of its codes; it embeds cells, and has neither a "

@@ -15,12 +15,16 @@ and ``model.fit(kl_weight=0)`` leaves the prior out of training.
 """
 
 import copy
+import math
 
 import torch
 from torch import nn
 
 from qbmvae_mini.boltzmann import RBM
+from qbmvae_mini.cell_vae import CellVAE
 from qbmvae_mini.checks import check_seed
+from qbmvae_mini.relaxations import Relaxation
+from qbmvae_mini.samplers.chains import Chains
 
 
 def shuffle_couplings(model, seed=0):
@@ -60,7 +64,7 @@ def randomise_couplings(model, seed=0):
 
     def random(coupling):
         noise = torch.randn(coupling.shape, generator=generator)
-        return coupling.mean() + coupling.std() * noise
+        return coupling.mean() + coupling.std(correction=0) * noise
 
     return _with_couplings(model, random)
 
@@ -68,13 +72,14 @@ def randomise_couplings(model, seed=0):
 def refit_prior(model, latent, **fit):
     """The model with another prior, fitted to the codes that it has.
 
-    Encoder, decoder and likelihood stay as they are.
+    Encoder, decoder and likelihood stay as they are, and learn no more.
 
     Parameters
     ----------
     model : CellVAE
     latent : Latent
-        A new one, of the same codes: as many bits, or as many numbers.
+        A new one, of the same codes: as many bits, smoothed alike, or as many
+        numbers. It is trained in place.
     **fit
         Arguments of `CellVAE.fit`; there is no need of a warm-up.
 
@@ -85,23 +90,58 @@ def refit_prior(model, latent, **fit):
     Raises
     ------
     ValueError
-        If the codes of `latent` have another width or kind.
+        If the codes of `latent` have another width or kind, or it has nothing
+        to fit, or is the model's own.
     """
-    old = model.module.latent
-    sizes = (latent.n_latent, latent.n_params)
+    _check_codes(model.module.latent, latent)
+    refitted = CellVAE.__new__(CellVAE)  # a child has chosen another latent
+    vars(refitted).update(vars(model))
+    in_place_of = {id(model.module.latent): latent}
+    module = refitted.module = copy.deepcopy(model.module, in_place_of)
+    for part in (module.encoder, module.decoder, module.likelihood):
+        part.requires_grad_(False)
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):  # the codes are those of evaluation
+            part.p = 0.0
+    return refitted.fit(**{"kl_warmup": 0} | fit)
+
+
+def _check_codes(old, new):
+    """Refuse a prior that the codes of `old` cannot be given to."""
+    if new is old:
+        raise ValueError(
+            "latent is the model's own; hand over a new one, or a deep copy, "
+            "so that the model stays as it is"
+        )
+    sizes = (new.n_latent, new.n_params)
     if sizes != (old.n_latent, old.n_params):
         raise ValueError(
             f"latent has {sizes[0]} units and {sizes[1]} parameters a cell, "
             f"the model's codes have {old.n_latent} and {old.n_params}; only "
             "codes of its own width and kind can be fitted by a prior"
         )
-    refitted = copy.copy(model)
-    refitted.module = copy.deepcopy(model.module).requires_grad_(False)
-    refitted.module.latent = latent
-    for part in refitted.module.modules():
-        if isinstance(part, nn.Dropout):  # the codes are those of evaluation
-            part.p = 0.0
-    return refitted.fit(**{"kl_warmup": 0} | fit)
+    if _smoothing(new) != _smoothing(old):
+        raise ValueError(
+            f"the model's decoder reads {_smoothing(old)}, with latent it "
+            f"would read {_smoothing(new)}; give latent the relaxation that "
+            "the model has ended with"
+        )
+    if not any(weight.requires_grad for weight in new.parameters()):
+        raise ValueError(
+            f"a {type(new).__name__} has nothing to fit; hand over a prior "
+            "with weights"
+        )
+
+
+def _smoothing(latent):
+    """What becomes of a code before the decoder reads it, in words."""
+    relaxation = getattr(latent, "relaxation", None)
+    if relaxation is None or type(relaxation).smooth is Relaxation.smooth:
+        return "codes as they are drawn"
+    numbers = [
+        f"{name} {value:g}" for name, value in relaxation.named_buffers()
+    ]
+    return f"{relaxation.name} codes of {', '.join(numbers)}"
 
 
 def _with_couplings(model, change):
@@ -113,9 +153,13 @@ def _with_couplings(model, change):
         )
     changed = copy.copy(model)
     changed.module = copy.deepcopy(model.module)
-    machine = changed.module.latent.machine
-    machine = getattr(machine, "classical", machine)
+    latent = changed.module.latent
+    machine = getattr(latent.machine, "classical", latent.machine)
     weight = machine.W if isinstance(machine, RBM) else machine.coupling
     with torch.no_grad():
         weight.copy_(change(weight.detach().cpu()))
+    # Neither log Z nor chains of the old couplings go on.
+    latent.log_z.fill_(math.nan)
+    if isinstance(latent.sampler, Chains):
+        latent.sampler.load_state_dict({})
     return changed

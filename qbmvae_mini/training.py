@@ -49,7 +49,8 @@ def fit(
     Parameters
     ----------
     vae : VAE
-        Trained in place; ends with its best weights, in ``eval()``.
+        Trained in place, but for weights that ask for no gradient; ends with
+        its best weights, in ``eval()``.
     cells, validation : Cells
         `validation` may be empty: then all epochs are run and the last
         weights stay.
@@ -117,7 +118,11 @@ def fit(
         "kl_warmup": kl_warmup,
         "kl_weight": float(kl_weight),
         "latent": type(vae.latent).__name__,
-        "weights": sum(weight.numel() for weight in vae.parameters()),
+        "weights": sum(
+            weight.numel()
+            for weight in vae.parameters()
+            if weight.requires_grad
+        ),
         "cells": len(cells),
         "UMIs": int(cells.counts.sum(dtype=np.float64)),
         "validation cells": len(validation),
@@ -128,6 +133,7 @@ def fit(
         torch.manual_seed(seed)
         if resume is not None and resume.exists():
             state.load(resume)
+        vae.kl_weight = float(kl_weight)  # not before all is checked
         epochs = range(len(state.history), max_epochs)
         bar = tqdm(epochs, disable=not progress, unit="epoch")
         for epoch in bar:

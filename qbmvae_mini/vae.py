@@ -53,6 +53,7 @@ class VAE(nn.Module):
             latent.n_latent + n_labels, n_hidden, n_genes, dropout
         )
         self.likelihood = NegativeBinomial(n_genes)
+        self.kl_weight = 1.0  # of the last training, set by `fit`
 
     def forward(self, x, batch, kl_weight=1.0):
         """Training loss of each cell: minus the (weighted) ELBO, (cells,)."""
@@ -85,7 +86,8 @@ class VAE(nn.Module):
         else:
             z = self.latent.sample(params)[0]
             code, log_weight = self.latent.smooth(z, params)
-            fit = self.log_prob(x, code, batch) + log_weight
+            # Minus the KL of what is smoothed, so it is weighted like the KL.
+            fit = self.log_prob(x, code, batch) + kl_weight * log_weight
         return fit - kl_weight * self.latent.kl(params)
 
     def encode(self, x):

@@ -1,5 +1,7 @@
 """A quantum Boltzmann machine as prior, for a handful of bits."""
 
+import copy
+
 import torch
 
 from qbmvae_mini.boltzmann import all_states
@@ -47,9 +49,16 @@ class QuantumLatent(BoltzmannLatent):
     is_bound = True
 
     def __init__(self, machine, sampler=None, **settings):
-        if sampler is None:
-            sampler = _ListedLaw()
-        super().__init__(machine, sampler, **settings)
+        listed = sampler is None
+        super().__init__(
+            machine, _ListedLaw() if listed else sampler, **settings
+        )
+        if listed and self.n_latent > MAX_QUBITS:
+            raise ValueError(
+                f"without a sampler a quantum prior has {MAX_QUBITS} qubits at "
+                f"most, and this machine has {self.n_latent}; pass "
+                "PathIntegralSampler()"
+            )
         self.machine.gamma.requires_grad_(False)
 
     def _check_machine(self, machine):
@@ -66,7 +75,9 @@ class QuantumLatent(BoltzmannLatent):
         if self.n_latent <= MAX_QUBITS:
             value = float(self.machine.log_partition())
             return Bracket(value, value, value)
-        found = integrated_log_partition(self.machine, self.sampler, n=chains)
+        # By a copy: an evaluation does not move the draws of training.
+        sampler = copy.deepcopy(self.sampler)
+        found = integrated_log_partition(self.machine, sampler, n=chains)
         reach = BRACKET_ERRORS * found.standard_error
         value = found.value
         return Bracket(value, value - reach, value + reach)
