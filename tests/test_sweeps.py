@@ -8,7 +8,7 @@ from oracles import KINDS, random_machine
 
 from qbmvae_mini.quantum import QuantumBoltzmannMachine
 from qbmvae_mini.samplers import random_bits, sweep, uniforms
-from qbmvae_mini.samplers.sweeps import in_unit_interval
+from qbmvae_mini.samplers.sweeps import grid_offset, in_unit_interval
 
 LIKE = torch.zeros(())
 
@@ -21,7 +21,7 @@ def test_every_midpoint_of_the_grid_comes_up_equally_often(dtype):
     """
     own = torch.arange(-(2**15), 2**15).to(torch.int16)
     values = [
-        in_unit_interval(own.to(dtype), torch.tensor([float(k)]))
+        in_unit_interval(own.to(dtype), grid_offset(torch.tensor(float(k))))
         for k in range(128)
     ]
     found = torch.cat(values).double().sort().values
@@ -32,11 +32,15 @@ def test_every_midpoint_of_the_grid_comes_up_equally_often(dtype):
 def test_sixteen_bits_alone_would_be_biased():
     """What the shared bits are for: a probability of 2^-18."""
     own = torch.arange(-(2**15), 2**15).to(torch.int16)
-    alone = in_unit_interval(own.to(torch.float64), torch.tensor([64.0]))
+    alone = in_unit_interval(
+        own.to(torch.float64), grid_offset(torch.tensor(64.0))
+    )
     assert (alone < 2.0**-18).double().mean() == 0  # and never 2^-18
     shares = [
         (
-            in_unit_interval(own.to(torch.float64), torch.tensor([float(k)]))
+            in_unit_interval(
+                own.to(torch.float64), grid_offset(torch.tensor(float(k)))
+            )
             < 2.0**-18
         )
         for k in range(128)
@@ -49,7 +53,9 @@ def test_shared_bits_hardly_couple_two_draws():
     own = torch.arange(-(2**15), 2**15).to(torch.int16)
     u = torch.stack(
         [
-            in_unit_interval(own.to(torch.float64), torch.tensor([float(k)]))
+            in_unit_interval(
+                own.to(torch.float64), grid_offset(torch.tensor(float(k)))
+            )
             for k in range(128)
         ]
     )

@@ -35,6 +35,4 @@ class GibbsSampler(Chains):
         super().__init__(chains, sweeps, persistent, seed)
 
     def _advance(self, machine, z, sweeps):
-        heat_bath = HeatBath(machine, z, generator=self._generator)
-        for _ in range(sweeps):
-            heat_bath.sweep()
+        HeatBath(machine, z, generator=self._generator).sweep(sweeps=sweeps)

@@ -20,6 +20,9 @@ import torch
 from qbmvae_mini.boltzmann import check_classical
 from qbmvae_mini.checks import check_whole
 
+#: Sweeps whose shared bits are drawn together.
+OFFSETS_AT_ONCE = 16
+
 
 def uniforms(shape, *, like, generator=None):
     """Uniform numbers in (0, 1) from 16 random bits each and 7 shared ones.
@@ -54,24 +57,37 @@ class Uniforms:
     """
 
     def __init__(self, count, like):
-        # Four numbers a word of 64 bits, and one word for the shared bits.
-        n_words = -(-count // 4) + 1
+        n_words = -(-count // 4)  # four numbers a word of 64 bits
         self._words = torch.empty(
             n_words, dtype=torch.int64, device=like.device
         )
         self._whole = self._words.view(torch.int16)
         self._numbers = like.new_empty(4 * n_words)
-        self._last = self._numbers[-1:]
+        self._offsets = []
         self.u = self._numbers[:count]
 
     def draw(self, generator=None):
         """Fill `u`, shape (count,), and return it."""
+        if not self._offsets:
+            self._offsets = self._draw_offsets(generator)
         self._words.random_(-(2**63), None, generator=generator)
         self._numbers.copy_(self._whole)
-        return in_unit_interval(self.u, self._last.remainder(128))
+        return in_unit_interval(self.u, self._offsets.pop())
+
+    def _draw_offsets(self, generator):
+        """The shared bits of the next draws: one number costs as much."""
+        words = self._words.new_empty(OFFSETS_AT_ONCE // 4)
+        words.random_(-(2**63), None, generator=generator)
+        shared = words.view(torch.int16).to(self.u.dtype).remainder_(128)
+        return list(grid_offset(shared).unbind())
 
 
-def in_unit_interval(own, shared):
+def grid_offset(shared):
+    """Where the grid of `in_unit_interval` lies, by whole numbers 0 to 127."""
+    return shared * 2.0**-23 + (0.5 + 2.0**-24)
+
+
+def in_unit_interval(own, offset):
     """Numbers in (0, 1), in place of the whole numbers that they come from.
 
     Exact in float32: the results have 24 bits.
@@ -80,11 +96,10 @@ def in_unit_interval(own, shared):
     ----------
     own : Tensor
         Whole numbers from -2^15 to 2^15 - 1.
-    shared : Tensor, shape (1,)
-        A whole number from 0 to 127; overwritten.
+    offset : Tensor of one number
+        From `grid_offset`.
     """
-    offset = shared.mul_(2.0**-23).add_(0.5 + 2.0**-24)
-    return own.mul_(2.0**-16).add_(offset)
+    return torch.add(offset, own, alpha=2.0**-16, out=own)  # in one pass
 
 
 def random_bits(n, n_units, *, generator=None, like=None):
@@ -126,9 +141,7 @@ def sweep(machine, z, beta=1.0, *, sweeps=1, generator=None):
     check_classical(machine, "a sweep")
     _check_states(machine, z)
     _check_beta(beta, z)
-    heat_bath = HeatBath(machine, z, generator=generator)
-    for _ in range(sweeps):
-        heat_bath.sweep(beta)
+    HeatBath(machine, z, generator=generator).sweep(beta, sweeps=sweeps)
     return z
 
 
@@ -161,20 +174,26 @@ class HeatBath:
         self._steps = []
         start = 0
         for step in machine.conditionals():
+            redraw = _at_once
             shape = (len(z), len(step.bias))
             if step.inner is not None:  # a unit's chains lie side by side
+                redraw = _in_turn
                 shape = shape[::-1]
             u = self._uniforms.u[start : start + math.prod(shape)].view(shape)
-            self._steps.append((step, z, u, torch.empty_like(u)))
+            views = [z[:, step.source], None]
+            if isinstance(step.target, slice):
+                views[1] = z[:, step.target]
+            memory = (*views, u, torch.empty_like(u))
+            self._steps.append((redraw, step, z, *memory))
             start += u.numel()
 
     @torch.no_grad()
-    def sweep(self, beta=1.0):
-        """Redraw every unit once; `beta` as in `sweep`."""
-        self._uniforms.draw(self._generator)
-        for step, *memory in self._steps:
-            redraw = _at_once if step.inner is None else _in_turn
-            redraw(step, *memory, beta)
+    def sweep(self, beta=1.0, *, sweeps=1):
+        """Redraw every unit `sweeps` times; `beta` as in `sweep`."""
+        for _ in range(sweeps):
+            self._uniforms.draw(self._generator)
+            for redraw, *memory in self._steps:
+                redraw(*memory, beta)
 
 
 def _check_states(machine, z):
@@ -210,33 +229,26 @@ def _check_beta(beta, z):
         )
 
 
-def _at_once(step, z, u, field, beta):
+def _at_once(step, z, source, target, u, field, beta):
     """Redraw units that are not coupled to each other."""
     # (chains, n_source) @ (n_source, n_target) -> (chains, n_target)
-    scale = 1.0 if isinstance(beta, torch.Tensor) else beta
-    torch.addmm(
-        step.bias,
-        z[:, step.source],
-        step.weight,
-        beta=scale,
-        alpha=scale,
-        out=field,
-    )
-    if isinstance(beta, torch.Tensor):
-        field.mul_(beta)
-    on = field.sigmoid_()
-    if isinstance(step.target, slice):
-        torch.lt(u, on, out=z[:, step.target])
+    if type(beta) is float:  # checking for a tensor is slow
+        torch.addmm(
+            step.bias, source, step.weight, beta=beta, alpha=beta, out=field
+        )
     else:
+        torch.addmm(step.bias, source, step.weight, out=field).mul_(beta)
+    on = field.sigmoid_()
+    if target is None:
         z[:, step.target] = u.lt_(on)
+    else:
+        torch.lt(u, on, out=target)
 
 
-def _in_turn(step, z, u, field, beta):
+def _in_turn(step, z, source, target, u, field, beta):
     """Redraw units one after the other, each in all chains."""
     # (n_target, n_source) @ (n_source, chains) -> (n_target, chains)
-    torch.addmm(
-        step.bias[:, None], step.weight.T, z[:, step.source].T, out=field
-    )
+    torch.addmm(step.bias[:, None], step.weight.T, source.T, out=field)
     # u < sigmoid(beta f) is the same as logit(u) / beta < f.
     per_chain = beta.T if isinstance(beta, torch.Tensor) else beta
     field -= u.logit_().div_(per_chain)
