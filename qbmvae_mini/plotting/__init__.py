@@ -62,15 +62,31 @@ from qbmvae_mini.plotting.sampling import (
     walk,
 )
 from qbmvae_mini.plotting.style import WIDTH
+from qbmvae_mini.plotting.vae import (
+    bound,
+    bounds,
+    clouds,
+    code_and_data,
+    code_prices,
+    gradient_draws,
+    map_by_type,
+    training_curve,
+    vae_parts,
+)
 
 __all__ = [
     "WIDTH",
     "approach",
     "boltzmann_minus_rivals",
+    "bound",
+    "bounds",
     "bracket",
     "bridge",
     "census",
     "chain_energies",
+    "clouds",
+    "code_and_data",
+    "code_prices",
     "drawn_energies",
     "drift",
     "energy_by_type",
@@ -79,6 +95,7 @@ __all__ = [
     "followed",
     "gene_means",
     "gene_sets",
+    "gradient_draws",
     "heat_by_type",
     "landscape",
     "laws",
@@ -86,6 +103,7 @@ __all__ = [
     "learned_field",
     "learning_curves",
     "magnetisation_curve",
+    "map_by_type",
     "map_of_cells",
     "memory",
     "moments",
@@ -102,6 +120,8 @@ __all__ = [
     "shares",
     "spin_states",
     "temperature",
+    "training_curve",
+    "vae_parts",
     "walk",
     "world_lines",
 ]
