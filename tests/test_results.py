@@ -1,11 +1,18 @@
 """The results table: whole, current, and read as it should be."""
 
+import contextlib
+from concurrent.futures import Future
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from qbmvae_mini import datasets, results
+from qbmvae_mini.results import __main__ as run
+from qbmvae_mini.results import fits
+from qbmvae_mini.results import table as reading
+from qbmvae_mini.results.fits import FIT, LABELS, base_of, jobs, rows_of
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +22,12 @@ def table():
 
 def test_every_model_has_every_split(table):
     rows = set(zip(table.dataset, table.model, table.split, strict=True))
-    assert rows == set(results.jobs())
+    expected = {
+        (dataset, name, split)
+        for dataset, model, split in jobs()
+        for name in rows_of(model)
+    }
+    assert rows == expected
     assert len(table) == len(rows)
 
 
@@ -23,24 +35,135 @@ def test_table_was_made_by_the_code_that_is_here(table):
     assert set(table.code) == {results.code_hash()}, "run: make results"
 
 
-def test_every_log_z_is_known_to_a_fraction_of_a_nat(table):
-    assert (table.log_z_width < 0.2).all()
+def test_a_model_without_a_prior_has_an_embedding_alone(table):
+    without = table.model.str.endswith("KL weight 0")
+    assert table[without].log_likelihood_1000.isna().all()
+    assert table[~without].log_likelihood_1000.notna().all()
+    labelled = table.dataset.isin(LABELS)
+    assert table[labelled].neighbours.between(0.5, 1).all()
+    assert table[~labelled].neighbours.isna().all()
+
+
+def test_every_trained_log_z_is_known_to_a_fraction_of_a_nat(table):
+    assert (table.log_z_width.dropna() < 0.4).all()
+    trained = table[table.model.isin(results.MODELS)]
+    assert (trained.log_z_width.dropna() < 0.2).all()
 
 
 def test_more_importance_samples_never_cost_likelihood(table):
+    table = table.dropna(subset="elbo")
     gap = table.log_likelihood_1000 - table.log_likelihood_64
     assert (gap > -0.1).all()
     assert (table.log_likelihood_64 > table.elbo).all()
 
 
+def test_only_smoothed_models_have_another_score_for_bits(table):
+    smooth = ("concrete", "spike-and-exponential", "overlapping exponentials")
+    smooth = table.model.str.endswith(smooth)
+    table = table.dropna(subset="discrete_1000")
+    apart = (table.discrete_1000 - table.log_likelihood_1000).abs()
+    assert (apart[~smooth] < 0.2).all()  # two estimates of one number
+    assert (apart[smooth] > 0.2).all()
+
+
 def test_training_stopped_by_itself(table):
-    assert (table.epochs < results.FIT["max_epochs"]).all()
+    assert (table.epochs < FIT["max_epochs"]).all()
 
 
 def test_models_of_a_split_saw_the_same_test_cells(table):
     groups = table.groupby(["dataset", "split"])
     assert (groups.n_test.nunique() == 1).all()
     assert (groups.n_genes.nunique() == 1).all()
+
+
+def test_one_dropout_a_model_and_data_set_its_variants_too(table):
+    base = table.model.map(base_of)
+    groups = table.groupby(["dataset", base])
+    assert (groups.dropout.nunique() == 1).all()
+    assert set(table.dropout) <= set(results.DROPOUTS)
+
+
+def test_the_best_of_a_family_is_chosen_by_validation():
+    made = pd.DataFrame(
+        {
+            "dataset": "d",
+            "model": ["a", "b", "c"] * 2,
+            "split": [0, 0, 0, 1, 1, 1],
+            "validation": [1.0, 2.0, 9.0, 4.0, 3.0, 9.0],
+            "score": [10.0, 20.0, 0.0, 30.0, 40.0, 0.0],
+        }
+    )
+    best = results.with_best(made, {"best": ("a", "b")})
+    rows = best[best.model == "best"].sort_values("split")
+    assert list(rows.chosen) == ["b", "a"]
+    assert list(rows.score) == [20, 30]
+    assert len(best) == len(made) + 2
+
+
+def test_a_row_can_be_made_again_and_is_the_same(tmp_path, monkeypatch):
+    """A small model and data set through everything that a job does."""
+    monkeypatch.setattr(fits, "FIT", {"max_epochs": 50})
+    first, shuffled, random = fits.compute_rows(
+        "pbmc68k", "Boltzmann 32+32", 0, dropouts=(0.3,)
+    )
+    assert first["dropout"] == shuffled["dropout"] == 0.3
+    again = fits.compute_row("pbmc68k", "Boltzmann 32+32", 0, 0.3)
+    for name in ("elbo", "log_likelihood_1000", "epochs", "validation"):
+        assert first[name] == again[name]
+    assert shuffled["validation"] == first["validation"]
+    for broken in (shuffled, random):
+        assert broken["elbo"] < first["elbo"]
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    """Rows that are there are not made again; splits wait for their dropout."""
+    calls = []
+
+    class Pool(contextlib.nullcontext):
+        """Works at once, in this process."""
+
+        def __init__(self, *args):
+            super().__init__()
+
+        def submit(self, function, *args):
+            future = Future()
+            future.set_result(function(*args))
+            return future
+
+    def compute(dataset, model, split, dropouts):
+        calls.append((dataset, model, split))
+        searched = split == 0 and model == base_of(model)
+        assert dropouts == (results.DROPOUTS if searched else (0.3,))
+        row = {"dataset": dataset, "split": split, "dropout": 0.3}
+        return [row | {"model": name} for name in rows_of(model)]
+
+    def killed(*args):
+        rows = write(*args)
+        if len(results.load()) > 50:
+            raise KeyboardInterrupt
+        return rows
+
+    write = run._write
+    monkeypatch.setattr(datasets, "data_directory", lambda: tmp_path)
+    monkeypatch.setattr(run, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(run, "compute_rows", compute)
+    monkeypatch.setattr(run, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.main()
+    kept = results.load()
+    kept = set(zip(kept.dataset, kept.model, kept.split, strict=True))
+    monkeypatch.setattr(run, "_write", write)
+    calls.clear()
+    run.main()
+    assert kept
+    assert not kept & set(calls)
+    assert kept | set(calls) >= set(jobs())
+    assert len(calls) == len(set(calls))
+    calls.clear()
+    run.main()
+    assert not calls
+    expected = sum(len(rows_of(model)) for _, model, _ in jobs())
+    assert len(results.load()) == expected
 
 
 def test_splits_are_disjoint_and_differ():
@@ -79,8 +202,9 @@ def test_code_hash_ignores_prose_and_sees_numbers(tmp_path, monkeypatch):
         (tmp_path / "some.py").write_text(text)
         return results.code_hash()
 
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
-    monkeypatch.setattr(results, "_DECIDING", ("some",))
+    place = tmp_path / "results" / "table.py"
+    monkeypatch.setattr(reading, "__file__", str(place))
+    monkeypatch.setattr(reading, "_DECIDING", ("some",))
     before = hash_of('def f(x):\n    """Says."""\n    return x + 1\n')
     assert hash_of("def f(x):\n    # why\n    return x + 1\n") == before
     assert hash_of("def f(x):\n    return x + 2\n") != before
