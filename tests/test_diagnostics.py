@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import KINDS, law, listed, loop_energy, random_machine
+from oracles import (
+    KINDS,
+    law,
+    listed,
+    listed_log_q,
+    loop_energy,
+    random_machine,
+)
 from scipy import optimize, stats
 from torch import nn
 
@@ -15,9 +22,11 @@ from qbmvae_mini.diagnostics import (
     distance_to_law,
     effective_beta,
     effective_sample_size,
+    gradient_bias,
     r_hat,
 )
 from qbmvae_mini.quantum import QuantumBoltzmannMachine
+from qbmvae_mini.relaxations import ScoreFunction, StraightThrough
 from qbmvae_mini.samplers import ExactSampler
 
 BETAS = (0.5, 1.0, 2.0)
@@ -448,3 +457,93 @@ def test_series_of_short_floats_and_of_reversed_draws():
     assert r_hat(series) == expected
     backwards = series.double().numpy()[::-1]  # the chains change places
     assert r_hat(backwards) == pytest.approx(expected)
+
+
+# Gradients through bits
+
+
+LOGITS = torch.tensor([-1.0, 0.3, 1.5]).double()
+
+
+def curved(z):
+    """A function of three bits that is no polynomial."""
+    weight = torch.tensor([1.0, -0.7, 0.4], dtype=z.dtype)
+    return torch.tanh((2 * z - 1) @ weight) + z[:, 0] * z[:, 2]
+
+
+def listed_gradient():
+    """The exact gradient of the mean of `curved`, and the law of states."""
+    logits = LOGITS.clone().requires_grad_()
+    p = listed_log_q(logits[None])[0].exp()
+    mean = p @ curved(torch.from_numpy(listed(3)))
+    return torch.autograd.grad(mean, logits)[0], p.detach()
+
+
+def test_bias_and_variance_of_straight_through_by_enumeration():
+    exact, p = listed_gradient()
+    states = torch.from_numpy(listed(3)).requires_grad_()
+    (slope,) = torch.autograd.grad(curved(states).sum(), states)
+    mu = LOGITS.sigmoid()
+    each = slope * mu * (1 - mu)  # (states, bits)
+    mean = p @ each
+    variance = (p @ (each - mean) ** 2).sum() / exact.norm() ** 2
+    found = gradient_bias(StraightThrough(), curved, LOGITS, draws=200_000)
+    torch.testing.assert_close(found.exact, exact)
+    bias = float((mean - exact).norm() / exact.norm())
+    assert bias > 20 * found.floor
+    assert found.bias == pytest.approx(bias, abs=4 * found.floor)
+    assert found.variance == pytest.approx(float(variance), rel=0.02)
+    assert found.floor == pytest.approx((found.variance / 200_000) ** 0.5)
+
+
+def test_an_unbiased_gradient_lies_near_its_floor():
+    found = gradient_bias("score function", curved, LOGITS, draws=50_000)
+    assert 0 < found.bias < 3 * found.floor
+    # Exactly: over all pairs of states.
+    exact, p = listed_gradient()
+    z = torch.from_numpy(listed(3))
+    gap = curved(z)[:, None] - curved(z)
+    each = gap[..., None] * (z[:, None] - z) / 2  # (states, states, bits)
+    pairs = (p[:, None] * p)[..., None]
+    torch.testing.assert_close((pairs * each).sum((0, 1)), exact)
+    variance = (pairs * each**2).sum() / exact.norm() ** 2 - 1
+    assert found.variance == pytest.approx(float(variance), rel=0.03)
+
+
+def test_bias_is_reproducible_and_leaves_the_generator_alone():
+    torch.manual_seed(4)
+    before = torch.get_rng_state()
+    first = gradient_bias(ScoreFunction(), curved, LOGITS, draws=100)
+    assert torch.equal(torch.get_rng_state(), before)
+    again = gradient_bias(ScoreFunction(), curved, LOGITS.float(), draws=100)
+    other = gradient_bias(ScoreFunction(), curved, LOGITS, draws=100, seed=1)
+    assert first.variance == pytest.approx(again.variance, rel=1e-5)
+    assert first.variance != other.variance
+
+
+def test_a_function_in_single_precision_will_do():
+    found = gradient_bias(
+        StraightThrough(), lambda z: curved(z.float()), LOGITS, draws=1000
+    )
+    torch.testing.assert_close(
+        found.exact, listed_gradient()[0], atol=1e-6, rtol=0
+    )
+
+
+def test_what_no_bias_can_be_measured_of():
+    with pytest.raises(ValueError, match="whatever the logits"):
+        gradient_bias(StraightThrough(), lambda z: 0 * z[:, 0], LOGITS)
+    with pytest.raises(ValueError, match=r"here 8 of them.*\(8, 3\)"):
+        gradient_bias(StraightThrough(), lambda z: z, LOGITS)
+    with pytest.raises(ValueError, match="one code of 1 to 20 bits"):
+        gradient_bias(StraightThrough(), curved, LOGITS[None])
+    with pytest.raises(ValueError, match="one code of 1 to 20 bits"):
+        gradient_bias(StraightThrough(), curved, torch.zeros(21))
+    with pytest.raises(ValueError, match="logits hold NaN"):
+        gradient_bias(StraightThrough(), curved, LOGITS / 0)
+    with pytest.raises(ValueError, match="draws is a whole number of at lea"):
+        gradient_bias(StraightThrough(), curved, LOGITS, draws=1)
+    with pytest.raises(ValueError, match="no relaxation is called"):
+        gradient_bias("gumbel", curved, LOGITS)
+    with pytest.raises(TypeError, match="logits is a dense array"):
+        gradient_bias(StraightThrough(), curved, "three")
