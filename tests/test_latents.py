@@ -1,6 +1,7 @@
 """Latents: every KL, and every gradient of it, against the sum over states."""
 
 import copy
+import functools
 import math
 
 import numpy as np
@@ -18,17 +19,30 @@ from oracles import (
     randomise,
     relative_error,
 )
+from synthetic import FIT, two_clusters
 from torch.nn import functional as F
 
 from qbmvae_mini import latents
-from qbmvae_mini.boltzmann import RBM
+from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
 from qbmvae_mini.latents import (
     BernoulliLatent,
     BoltzmannLatent,
     GaussianLatent,
+    MixtureLatent,
+    QuantumLatent,
 )
+from qbmvae_mini.models import CellVAE
 from qbmvae_mini.partition import Bracket
+from qbmvae_mini.quantum import QuantumBoltzmannMachine
+from qbmvae_mini.relaxations import (
+    RELAXATIONS,
+    BinaryConcrete,
+    OverlappingExponentials,
+    Schedule,
+    SpikeAndExponential,
+)
 from qbmvae_mini.samplers import ExactSampler, GibbsSampler
+from qbmvae_mini.samplers.path_integral import PathIntegralSampler
 
 DOUBLE = torch.float64
 TOLERANCE = 1e-5
@@ -248,14 +262,43 @@ def test_the_sampler_is_asked_once_a_step_for_all_its_chains():
     assert asked == [30, 7]
 
 
-# Posterior
+# The contract, for every latent
+
+
+def quantum_latent():
+    machine = randomise(RBM(2, 3).double())
+    return QuantumLatent(QuantumBoltzmannMachine(machine, 0.9))
+
+
+def mixture():
+    latent = MixtureLatent(2, 3).double()
+    generator = torch.Generator().manual_seed(18)
+    for weight in latent.parameters():
+        noise = torch.randn(weight.shape, generator=generator, dtype=DOUBLE)
+        weight.data += 0.4 * noise
+    return latent
+
+
+def relaxed(name):
+    latent = bernoulli(lambda n: BernoulliLatent(n, relaxation=name))
+    assert latent.relaxation.name == name
+    return latent
 
 
 LATENTS = {
-    "gaussian": lambda: GaussianLatent(4).double(),
+    "gaussian": lambda: GaussianLatent(2).double(),
+    "mixture": mixture,
     "bernoulli": bernoulli,
-    "boltzmann": lambda: boltzmann("rbm"),
+    "rbm": lambda: boltzmann("rbm"),
+    "dense": lambda: boltzmann("dense"),
+    "sparse": lambda: boltzmann("sparse"),
+    "quantum": quantum_latent,
+} | {
+    f"bernoulli, {name}": functools.partial(relaxed, name)
+    for name in RELAXATIONS
+    if name != "straight-through"
 }
+SMOOTHED = (BinaryConcrete, SpikeAndExponential, OverlappingExponentials)
 
 
 @pytest.fixture(params=LATENTS)
@@ -271,31 +314,133 @@ def some_params(latent, rows=3):
     return torch.randn(shape, generator=generator, dtype=DOUBLE)
 
 
-def test_shapes_are_those_of_the_contract(latent):
-    params = some_params(latent).requires_grad_()
-    assert latent.rsample(params).shape == (3, latent.n_latent)
-    assert latent.rsample(params).requires_grad
+def is_smoothed(latent):
+    return isinstance(getattr(latent, "relaxation", None), SMOOTHED)
+
+
+def every_code(latent):
+    """All codes and the log volume that each stands for."""
+    if isinstance(latent, GaussianLatent):
+        axis = torch.linspace(-12, 12, 401, dtype=DOUBLE)
+        return torch.cartesian_prod(axis, axis), 2 * math.log(24 / 400)
+    return torch.from_numpy(listed(latent.n_latent)), 0.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_shapes_and_precision_are_those_of_the_contract(latent, dtype):
+    latent = latent.to(dtype)
+    params = some_params(latent).to(dtype).requires_grad_()
+    n = latent.n_latent
+    code = latent.rsample(params)
+    value = latent.expectation(lambda z: z.square().sum(-1), params)
     z = latent.sample(params, 5)
-    assert z.shape == (5, 3, latent.n_latent)
+    zeta, log_weight = latent.smooth(z, params)
+    found = {
+        "rsample": (code, (3, n)),
+        "expectation": (value, (3,)),
+        "sample": (z, (5, 3, n)),
+        "smoothed": (zeta, (5, 3, n)),
+        "log_weight": (log_weight, (5, 3)),
+        "decoder_input": (latent.decoder_input(z), (5, 3, n)),
+        "log_q": (latent.log_q(params, z), (5, 3)),
+        "log_prior": (latent.log_prior(z), (5, 3)),
+        "kl": (latent.kl(params), (3,)),
+        "kl in eval": (latent.eval().kl(params), (3,)),
+        "energy": (latent.energy(params), (3,)),
+        "mean": (latent.mean(params), (3, n)),
+    }
+    for name, (tensor, shape) in found.items():
+        assert tensor.shape == shape, name
+        assert tensor.dtype == dtype, name
+        assert tensor.isfinite().all(), name
     assert not z.requires_grad
-    assert latent.decoder_input(z).shape == z.shape
-    assert latent.log_q(params, z).shape == (5, 3)
-    assert latent.log_prior(z).shape == (5, 3)
-    assert latent.kl(params).shape == (3,)
-    assert latent.energy(params).shape == (3,)
-    assert latent.mean(params).shape == (3, latent.n_latent)
-    assert latent.sample_prior(7).shape == (7, latent.n_latent)
+    assert latent.sample(params).shape == (1, 3, n)
+    prior = latent.sample_prior(7)
+    assert prior.shape == (7, n)
+    assert not prior.requires_grad
     value, lower, upper = latent.estimate_log_z()
+    assert all(isinstance(end, float) for end in (value, lower, upper))
     assert lower <= value <= upper
+
+
+def test_every_gradient_reaches_the_encoder(latent):
+    for ask in (
+        latent.kl,
+        latent.eval().kl,
+        lambda p: latent.expectation(lambda z: z.square().sum(-1), p),
+        lambda p: latent.log_q(p, latent.sample(p)).sum(0),
+        latent.energy,
+    ):
+        params = some_params(latent, rows=200).requires_grad_()
+        ask(params).sum().backward()
+        assert (params.grad.abs().max(0).values > 0)[: latent.n_latent].all()
+    for name, weight in latent.named_parameters():
+        latent.zero_grad()
+        latent.train().kl(some_params(latent)).sum().backward()
+        if weight.requires_grad:
+            assert weight.grad.abs().max() > 0, name
+
+
+def test_expectation_is_the_mean_of_what_training_reads(latent):
+    weight = torch.linspace(-1, 2, latent.n_latent, dtype=DOUBLE)
+
+    def f(z):
+        return torch.tanh(z @ weight) + z[:, 0] * z[:, 1]
+
+    params = some_params(latent, rows=1).expand(50_000, -1)
+    values = latent.expectation(f, params).detach()
+    plain = f(latent.rsample(params)).detach()
+    error = ((values.var() + plain.var()) / 50_000).sqrt()
+    assert abs(values.mean() - plain.mean()) < 4.5 * error
+    # Where training reads what evaluation reads, that is E_q[f].
+    z = latent.sample(params[:1], 50_000)
+    exact, _ = latent.smooth(z, params[:1])
+    exact = f(exact[:, 0])
+    error = ((values.var() + exact.var()) / 50_000).sqrt()
+    assert abs(values.mean() - exact.mean()) < 4.5 * error
+
+
+def test_smoothed_codes_keep_the_importance_weights_unbiased(latent):
+    params = some_params(latent, rows=2)
+    z = latent.sample(params, 40_000)
+    zeta, log_weight = latent.smooth(z, params)
+    if is_smoothed(latent):
+        assert (zeta != z).any()
+        assert zeta.min() >= 0
+        assert zeta.max() <= 1
+    else:
+        assert zeta is z
+    # r_prior / r_posterior has the mean one under the posterior
+    weight = log_weight.exp()
+    error = weight.std(0) / len(weight) ** 0.5
+    assert ((weight.mean(0) - 1).abs() <= 4.5 * error + 1e-12).all()
+    varies = isinstance(getattr(latent, "relaxation", None), BinaryConcrete)
+    assert bool(log_weight.abs().max() > 0) == varies
+
+
+def test_posterior_and_prior_are_laws(latent):
+    """And the quantum prior is a bound, so it adds up to less than one."""
+    params = some_params(latent)
+    z, log_volume = every_code(latent)
+    log_q = latent.log_q(params, z[:, None].expand(-1, 3, -1)) + log_volume
+    one = torch.ones(3, dtype=DOUBLE)
+    torch.testing.assert_close(log_q.exp().sum(0), one)
+    total = float((latent.log_prior(z).detach() + log_volume).exp().sum())
+    if latent.is_bound:
+        assert 0.01 < total < 0.99
+    else:
+        assert total == pytest.approx(1)
 
 
 def test_mean_log_ratio_over_draws_is_the_kl(latent):
     params = some_params(latent, rows=1)
     z = latent.sample(params, 50_000)
-    ratio = (latent.log_q(params, z) - latent.log_prior(z))[:, 0]
-    error = ratio.std() / len(ratio) ** 0.5
-    gap = ratio.mean() - latent.eval().kl(params)[0]
-    assert abs(gap) < 4.5 * error
+    ratio = (latent.log_q(params, z) - latent.log_prior(z))[:, 0].detach()
+    # A mixture's KL is itself a mean over draws.
+    kl = latent.eval().kl(params.expand(50_000, -1)).detach()
+    error = ((ratio.var() + kl.var()) / len(ratio)).sqrt()
+    assert error > 0
+    assert abs(ratio.mean() - kl.mean()) < 4.5 * error
 
 
 def test_evaluation_draws_have_the_mean_that_is_embedded(latent):
@@ -303,6 +448,79 @@ def test_evaluation_draws_have_the_mean_that_is_embedded(latent):
     z = latent.decoder_input(latent.sample(params, 50_000))
     error = z.std(0) / len(z) ** 0.5
     assert ((z.mean(0) - latent.mean(params)) / error).abs().max() < 4.5
+
+
+def test_energy_is_minus_the_log_prior_of_the_mean_without_log_z(latent):
+    params = 40 * some_params(latent).sign()  # bits are as good as sure
+    if isinstance(latent, GaussianLatent):
+        params = some_params(latent)
+    code = latent.mean(params)
+    if latent.decoder_input(torch.zeros(1)) != 0:
+        code = (code + 1) / 2  # spins
+    log_z = latent.estimate_log_z().upper
+    found = latent.energy(params) + latent.log_prior(code)
+    torch.testing.assert_close(found, torch.full_like(found, -log_z))
+
+
+SMALL = {
+    "gaussian": lambda: GaussianLatent(4),
+    "mixture": lambda: MixtureLatent(4, 3),
+    "rbm": lambda: BoltzmannLatent(RBM(2, 3), GibbsSampler(chains=20)),
+    "dense": lambda: BoltzmannLatent(BoltzmannMachine(5), ExactSampler()),
+    "sparse": lambda: BoltzmannLatent(
+        BoltzmannMachine(5, [(0, 1), (1, 2), (2, 0)]), GibbsSampler(chains=20)
+    ),
+    "quantum": lambda: QuantumLatent(
+        QuantumBoltzmannMachine(BoltzmannMachine(4), 0.6)
+    ),
+    "quantum, sampled": lambda: QuantumLatent(
+        QuantumBoltzmannMachine(BoltzmannMachine(4), 0.6),
+        PathIntegralSampler(sweeps=5),
+        negatives=20,
+    ),
+    "scheduled": lambda: BernoulliLatent(
+        5, relaxation=BinaryConcrete(Schedule(2.0, 0.5, 6))
+    ),
+} | {
+    name: lambda name=name: BernoulliLatent(5, relaxation=name)
+    for name in RELAXATIONS
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_model_of_cells_takes_every_latent(name, tmp_path):
+    adata = two_clusters()
+    model = CellVAE(adata, SMALL[name]())
+    before = model.get_elbo()
+    assert model.fit(**FIT, lr=5e-3) is model
+    width = model.module.latent.n_latent
+    assert model.get_latent_representation().shape == (120, width)
+    assert model.get_energy().shape == (120,)
+    assert model.get_elbo() > before + 1
+    score = model.get_log_likelihood()
+    assert score.shape == (120,)
+    assert score.mean() > model.get_elbo()
+    discrete = model.get_log_likelihood(discrete=True)
+    same = np.array_equal(discrete, score)
+    assert same != is_smoothed(model.module.latent)
+    np.testing.assert_allclose(
+        model.get_normalized_expression().sum(1), 1, atol=1e-5
+    )
+
+    model.save(tmp_path)
+    loaded = CellVAE.load(tmp_path, adata, latent=SMALL[name]())
+    for ask in (
+        "get_latent_representation",
+        "get_energy",
+        "get_log_likelihood",
+        "get_normalized_expression",
+    ):
+        found, expected = (getattr(m, ask)() for m in (loaded, model))
+        np.testing.assert_array_equal(found, expected, err_msg=ask)
+    cells = loaded.generate(9)
+    np.testing.assert_array_equal(cells.X, np.round(cells.X))
+    if name not in ("dense", "quantum"):  # no state of theirs is kept
+        np.testing.assert_array_equal(cells.X, model.generate(9).X)
 
 
 @pytest.mark.parametrize("make", [bernoulli, lambda: boltzmann("rbm")])
