@@ -40,7 +40,7 @@ _HOME = {
 }
 _MODULES = {*_HOME.values(), "cells", "datasets", "diagnostics", "learning"}
 _MODULES |= {"likelihoods", "patterns", "plotting", "relaxations", "results"}
-_MODULES |= {"checkpoints", "controls", "training"}
+_MODULES |= {"averaging", "checkpoints", "controls", "training"}
 
 __all__ = sorted(_HOME)
 

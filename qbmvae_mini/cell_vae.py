@@ -101,7 +101,7 @@ class CellVAE:
         self,
         max_epochs=400,
         batch_size=128,
-        lr=1e-3,
+        lr=3e-3,
         kl_warmup=40,
         kl_weight=1.0,
         validation=0.1,

@@ -21,13 +21,15 @@ class TrainingState:
     ----------
     vae : VAE
     optimizer : torch.optim.Optimizer
+    average : RunningAverage
     run : dict
         JSON facts that tell one run from another.
     """
 
-    def __init__(self, vae, optimizer, run):
+    def __init__(self, vae, optimizer, average, run):
         self.vae = vae
         self.optimizer = optimizer
+        self.average = average
         self.sampler = getattr(vae.latent, "sampler", None)
         self.run = run  # JSON facts that tell one run from another
         self.history = []
@@ -43,9 +45,11 @@ class TrainingState:
         else:
             self.stale += 1
 
-    def restore_best(self):
-        """Put the best weights back, where there was a validation."""
-        if self.best is not None:
+    def settle(self):
+        """End with the best weights, or with the average if none was judged."""
+        if self.best is None:
+            self.average.settle()
+        else:
             self._load_weights(self.best)
 
     def save(self, path):
@@ -55,6 +59,8 @@ class TrainingState:
             tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for i, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in slots.items()}
+        for i, weight in enumerate(self.average.weights):
+            tensors[f"average.{i}"] = weight
         tensors["random"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
@@ -63,6 +69,7 @@ class TrainingState:
             "history": self.history,
             "best_score": self.best_score,
             "stale": self.stale,
+            "averaged steps": self.average.steps,
         }
         write_tensors(path, tensors, facts)
 
@@ -90,6 +97,9 @@ class TrainingState:
         self.best_score, self.stale = facts["best_score"], facts["stale"]
         self._load_weights(_below(tensors, "now."))
         self.best = _below(tensors, "best.") or None
+        self.average.steps = facts["averaged steps"]
+        for i, weight in enumerate(self.average.weights):
+            weight.copy_(tensors[f"average.{i}"])
         state = self.optimizer.state_dict()
         for name, value in _below(tensors, "optimizer.").items():
             i, slot = name.split(".")

@@ -31,13 +31,11 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from qbmvae_mini.arrays import dense
+from qbmvae_mini.averaging import follow
 from qbmvae_mini.boltzmann import RBM, check_classical
 from qbmvae_mini.checks import check_seed, check_whole
 from qbmvae_mini.partition import enumerable, exact_log_z, log_z_bracket
 from qbmvae_mini.samplers import sweep
-
-#: Weights are averaged over about this share of the steps done so far.
-AVERAGED = 0.1
 
 
 class ContrastiveDivergence:
@@ -229,7 +227,11 @@ def fit(
             (positive - negative).backward()
             _step(machine, lr)
             steps += 1
-            _follow(mean, machine, steps if average else 0)
+            follow(
+                mean.parameters(),
+                machine.parameters(),
+                steps if average else 0,
+            )
         _check_finite(machine, epoch)
         if epoch % every == 0 or epoch == epochs:
             history += _seen(monitor, mean, epoch)
@@ -308,14 +310,6 @@ def _step(machine, lr):
     for weight in machine.parameters():
         if weight.grad is not None:  # the field of a quantum machine has none
             weight.sub_(weight.grad, alpha=lr)
-
-
-@torch.no_grad()
-def _follow(mean, machine, steps):
-    """Move the average towards the weights of the machine."""
-    pairs = zip(mean.parameters(), machine.parameters(), strict=True)
-    for average, weight in pairs:
-        average.lerp_(weight, 1 / (1 + AVERAGED * steps))
 
 
 def _check_sampler(sampler):

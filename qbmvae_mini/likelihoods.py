@@ -80,7 +80,9 @@ class NegativeBinomial(nn.Module):
                 "counts and library sizes are data and get no gradient, but "
                 "one of them has requires_grad=True; detach() it"
             )
-        return _LogProb.apply(output, self.log_r, x, library)
+        # One output for all cells is as good as one for each.
+        shape = torch.broadcast_shapes(output.shape, x.shape)
+        return _LogProb.apply(output.expand(shape), self.log_r, x, library)
 
     def sample(self, output, library, generator=None):
         """Draw counts, by drawing each Poisson rate from its Gamma law.

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from qbmvae_mini.averaging import RunningAverage
 from qbmvae_mini.checkpoints import TrainingState
 from qbmvae_mini.checks import check_whole
 from qbmvae_mini.latents import ROUGH_AIS
@@ -36,7 +37,7 @@ def fit(
     *,
     max_epochs=400,
     batch_size=128,
-    lr=1e-3,
+    lr=3e-3,
     kl_warmup=40,
     kl_weight=1.0,
     patience=6,
@@ -127,7 +128,8 @@ def fit(
         "UMIs": int(cells.counts.sum(dtype=np.float64)),
         "validation cells": len(validation),
     }
-    state = TrainingState(vae, optimizer, run)
+    average = RunningAverage(vae)
+    state = TrainingState(vae, optimizer, average, run)
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -143,18 +145,24 @@ def fit(
             weight = risen * kl_weight
             vae.latent.start_epoch(epoch)
             loss = _train_epoch(
-                fabric, module, optimizer, cells, batch_size, weight, epoch
+                fabric,
+                module,
+                optimizer,
+                average,
+                cells,
+                batch_size,
+                weight,
+                epoch,
             )
             entry = {"epoch": epoch, "loss": loss}
             due = (epoch + 1) % VALIDATE_EVERY == 0
-            known = _refresh_log_z(vae) if due else False
-            if due and len(validation):
-                score = None
-                if known:
+            if due:
+                with average.in_place():
                     score = _validate(vae, validation, batch_size, kl_weight)
-                # During the warm-up the score is not what is trained.
-                if score is not None and risen == 1:
-                    state.judge(score)
+                    # During the warm-up the score is not what is trained.
+                    if score is not None and risen == 1:
+                        state.judge(score)
+            if due and len(validation):
                 entry["validation"] = score
                 bar.set_postfix(
                     loss=f"{loss:.1f}", validation=f"{score or 0:.1f}"
@@ -163,12 +171,14 @@ def fit(
             if due and resume is not None:
                 state.save(resume)
         bar.close()
-    state.restore_best()
+    state.settle()
     vae.eval()
     return state.history
 
 
-def _train_epoch(fabric, module, optimizer, cells, size, kl_weight, epoch):
+def _train_epoch(
+    fabric, module, optimizer, average, cells, size, kl_weight, epoch
+):
     """One pass over the cells; the mean training loss, nats a cell."""
     module.train()
     # The order depends on nothing but the seed and the epoch.
@@ -191,22 +201,24 @@ def _train_epoch(fabric, module, optimizer, cells, size, kl_weight, epoch):
                 "make the model anew and try a smaller learning rate (lr)"
             )
         optimizer.step()
+        average.update()
         optimizer.zero_grad()
         total += float(loss.detach()) * len(x)
     return total / len(cells)
 
 
-def _refresh_log_z(vae):
-    """Estimate log Z anew; whether it is known well enough to score with."""
-    if not hasattr(vae.latent, "sampler"):
-        return True
-    bracket = vae.latent.estimate_log_z(**ROUGH_AIS)
-    return bracket.upper - bracket.lower <= WIDEST_BRACKET
-
-
 @torch.no_grad()
 def _validate(vae, cells, size, kl_weight):
-    """Mean log-likelihood, or weighted bound, by exact draws, nats a cell."""
+    """Mean log-likelihood, or weighted bound, by exact draws, nats a cell.
+
+    None without cells, and where log Z is not known well enough to score.
+    """
+    if hasattr(vae.latent, "sampler"):  # also for the loss that is reported
+        bracket = vae.latent.estimate_log_z(**ROUGH_AIS)
+        if bracket.upper - bracket.lower > WIDEST_BRACKET:
+            return None
+    if not len(cells):
+        return None
     vae.eval()
     device = next(vae.parameters()).device
 

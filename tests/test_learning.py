@@ -21,9 +21,9 @@ from oracles import (
 from scipy import sparse
 
 from qbmvae_mini import learning
+from qbmvae_mini.averaging import SHARE
 from qbmvae_mini.boltzmann import RBM, BoltzmannMachine, all_states
 from qbmvae_mini.learning import (
-    AVERAGED,
     ContrastiveDivergence,
     fit,
     log_likelihood,
@@ -392,7 +392,7 @@ def test_weights_are_averaged_as_documented():
     assert torch.equal(seen[-1], weights(plain))
     mean = seen[0]
     for step, now in enumerate(seen[1:], 1):
-        mean = mean + (now - mean) / (1 + AVERAGED * step)
+        mean = mean + (now - mean) / (1 + SHARE * step)
     assert torch.allclose(weights(averaged), mean, atol=1e-6)
 
 

@@ -123,7 +123,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch):
         """Works at once, in this process."""
 
         def __init__(self, *args):
-            super().__init__()
+            super().__init__(self)
 
         def submit(self, function, *args):
             future = Future()

@@ -565,7 +565,7 @@ def deeper():
         (lambda a: MAKE["gaussian"](a, seed=3), {}, "seed was 0, is 3"),
         (lambda a: MAKE["gaussian"](a[:60]), {}, "cells was 108, is 54"),
         (lambda a: MAKE["gaussian"](deeper()), {}, "UMIs was"),
-        (MAKE["gaussian"], {"lr": 0.1}, "lr was 0.001, is 0.1"),
+        (MAKE["gaussian"], {"lr": 0.1}, "lr was 0.003, is 0.1"),
         (MAKE["gaussian"], {"batch_size": 7}, "batch_size was 50, is 7"),
         (MAKE["gaussian"], {"kl_warmup": 9}, "kl_warmup was 2, is 9"),
         (MAKE["gaussian"], {"validation": 0.3}, "validation cells was 12"),

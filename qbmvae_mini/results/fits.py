@@ -36,7 +36,7 @@ TEST, VALIDATION = 0.2, 0.1
 DROPOUTS = (0.1, 0.3, 0.5)
 
 #: Given to `CellVAE.fit` for every model alike.
-FIT = {"max_epochs": 1500}
+FIT = {"max_epochs": 1000}
 
 #: Importance samples a cell: the gap to log p(x) differs between latents.
 SAMPLES = (64, 1000)

@@ -12,6 +12,7 @@ from qbmvae_mini.results.fits import FAMILIES, SAMPLES, TEST
 #: Modules that decide the numbers. Figures and site do not.
 _DECIDING = (
     "arrays",
+    "averaging",
     "boltzmann",
     "cell_vae",
     "cells",

@@ -1,0 +1,68 @@
+"""Averaged weights: the mean they claim to be, and nothing lost by a look."""
+
+import pytest
+import torch
+from torch import nn
+
+from qbmvae_mini.averaging import RunningAverage, follow
+
+
+def values(module):
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def test_average_is_a_weighted_mean_of_the_steps():
+    module = nn.Linear(3, 2).double()
+    average = RunningAverage(module, longest=10)
+    seen, weights = [values(module)], [1.0]
+    for step in range(60):
+        with torch.no_grad():
+            for p in module.parameters():
+                p += torch.randn_like(p)
+        average.update()
+        share = max(1 / (1 + 0.1 * step), 1 / 10)
+        weights = [w * (1 - share) for w in weights] + [share]
+        seen.append(values(module))
+    assert sum(weights) == pytest.approx(1)
+    for i, found in enumerate(average.weights):
+        mean = sum(w * s[i] for w, s in zip(weights, seen, strict=True))
+        torch.testing.assert_close(found, mean)
+    assert average.steps == 60
+
+
+def test_a_look_at_the_average_leaves_the_weights_as_they_were():
+    module = nn.Linear(3, 2)
+    average = RunningAverage(module)
+    with torch.no_grad():
+        module.weight += 1
+    before = values(module)
+    with pytest.raises(ZeroDivisionError), average.in_place():
+        inside = values(module)
+        _ = 1 / 0
+    for old, shown, now in zip(
+        average.weights, inside, module.parameters(), strict=True
+    ):
+        assert torch.equal(old, shown)
+        assert not module.weight.isnan().any()
+        assert now.requires_grad
+    assert all(
+        map(torch.equal, before, [p.detach() for p in module.parameters()])
+    )
+    average.settle()
+    assert torch.equal(module.weight.detach(), average.weights[0])
+
+
+def test_frozen_weights_are_left_out():
+    module = nn.Linear(3, 2)
+    module.bias.requires_grad_(False)
+    average = RunningAverage(module)
+    assert len(average.weights) == 1
+
+
+def test_the_average_of_a_noisy_walk_lies_nearer_to_its_middle():
+    generator = torch.Generator().manual_seed(0)
+    live, mean = torch.zeros(1000), torch.zeros(1000)
+    for step in range(2000):  # an Ornstein-Uhlenbeck walk about zero
+        live += -0.1 * live + torch.randn(1000, generator=generator)
+        follow([mean], [live], step, longest=100)
+    assert mean.std() < 0.5 * live.std()
