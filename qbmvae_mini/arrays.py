@@ -1,4 +1,4 @@
-"""Arrays that come from outside, as one dense tensor of numbers."""
+"""Arrays that come from outside: dense numbers, and states of bits."""
 
 import numpy as np
 import torch
@@ -47,3 +47,25 @@ def dense(name, value):
     if isinstance(array, np.ndarray):  # torch knows the machine's order alone
         array = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
     return array
+
+
+def check_bits(who, z):
+    """Refuse a tensor that holds anything but zeros and ones.
+
+    Parameters
+    ----------
+    who : str
+        Names the argument, or who made it, in the sentence.
+    z : Tensor
+
+    Raises
+    ------
+    ValueError
+    """
+    other = z[(z != 0) & (z != 1)]
+    if other.numel():
+        raise ValueError(
+            f"{who}: a state holds bits, 0 or 1, and not "
+            f"{float(other.flatten()[0]):g}; if these are spins s, pass the "
+            "bits (s + 1) / 2"
+        )

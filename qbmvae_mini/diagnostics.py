@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from scipy import optimize
 
-from qbmvae_mini.arrays import dense
+from qbmvae_mini.arrays import check_bits, dense
 from qbmvae_mini.boltzmann import all_states, check_classical
 from qbmvae_mini.checks import check_seed, check_whole
 from qbmvae_mini.partition import Estimate
@@ -421,12 +421,7 @@ def _bits(states, n_units):
             f"states have the shape (n, {n_units}) with n of at least 1, not "
             f"{tuple(states.shape)}"
         )
-    other = states[(states != 0) & (states != 1)]
-    if len(other):
-        raise ValueError(
-            f"states are bits, 0 or 1, but hold {float(other[0]):g}; turn "
-            "spins into bits by (s + 1) / 2"
-        )
+    check_bits("states", states)
     return states
 
 

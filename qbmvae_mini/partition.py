@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from qbmvae_mini.arrays import dense
+from qbmvae_mini.arrays import check_bits, dense
 from qbmvae_mini.boltzmann import RBM, all_states, check_classical
 from qbmvae_mini.checks import check_seed, check_whole
 from qbmvae_mini.samplers import (
@@ -133,10 +133,7 @@ def reverse_ais(machine, states, *, temperatures=1000, seed=0):
             f"states have the shape (chains, {machine.n_units}), not "
             f"{tuple(states.shape)}"
         )
-    if not ((states == 0) | (states == 1)).all():
-        raise ValueError(
-            "states are bits, 0 or 1; turn spins into bits by (s + 1) / 2"
-        )
+    check_bits("states", states)
     z = states.to(like, copy=True)
     betas = _betas(temperatures)[::-1]
     log_weight = _walk(machine, z, betas, generator)

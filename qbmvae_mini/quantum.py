@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from qbmvae_mini.arrays import check_bits
 from qbmvae_mini.boltzmann import Machine, all_states
 from qbmvae_mini.checks import check_whole
 from qbmvae_mini.partition import (
@@ -307,10 +308,7 @@ def _places(z, n_units):
             f"states have {n_units} bits in their last dimension, not shape "
             f"{tuple(z.shape)}"
         )
-    if not ((z == 0) | (z == 1)).all():
-        raise ValueError(
-            "states are bits, 0 or 1; for spins s pass z = (s + 1) / 2"
-        )
+    check_bits("states", z)
     worth = 2 ** torch.arange(n_units - 1, -1, -1, device=z.device)
     return (z.long() * worth).sum(-1)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from qbmvae_mini.arrays import dense
+from qbmvae_mini.arrays import check_bits, dense
 
 BITS = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
 
@@ -68,3 +68,12 @@ def test_what_is_no_dense_array_of_numbers(make, said):
     sentence = f"^data is a dense array of numbers, not .*{said}.*; make a"
     with pytest.raises(TypeError, match=sentence):
         dense("data", make())
+
+
+def test_bits_pass_and_the_first_other_number_is_named():
+    check_bits("codes", torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
+    check_bits("codes", torch.empty(0, 3))
+    for wrong in (-1.0, 0.5, float("nan")):
+        words = rf"^codes: .*0 or 1, and not {wrong:g}; .*\(s \+ 1\) / 2$"
+        with pytest.raises(ValueError, match=words):
+            check_bits("codes", torch.tensor([[0.0, 1.0], [wrong, 7.0]]))

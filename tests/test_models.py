@@ -22,7 +22,12 @@ from qbmvae_mini.latents import (
 )
 from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
 from qbmvae_mini.partition import Bracket
-from qbmvae_mini.relaxations import BinaryConcrete, Schedule
+from qbmvae_mini.relaxations import (
+    BinaryConcrete,
+    OverlappingExponentials,
+    Schedule,
+    SpikeAndExponential,
+)
 from qbmvae_mini.samplers import DimodSampler, ExactSampler, GibbsSampler
 from qbmvae_mini.training import VALIDATE_EVERY
 
@@ -122,15 +127,64 @@ def test_an_unknown_relaxation_is_refused_with_the_known_ones(adata):
         QBMVAE(adata, n_latent=8, relaxation="gumbel")
 
 
+@pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, "8", None])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (BinaryConcrete, "temperature"),
+        (SpikeAndExponential, "sharpness"),
+        (OverlappingExponentials, "sharpness"),
+    ],
+)
+def test_an_impossible_sharpness_is_refused(adata, kind, name, value):
+    words = f"{name} is a number above 0 and finite.*not {value!r}"
+    with pytest.raises(ValueError, match=words):
+        QBMVAE(adata, n_latent=8, relaxation=kind(value))
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_logarithms_of_counts_are_refused(adata, name):
+    adata.X = adata.X.log1p()
+    words = r"adata.X holds values that are not whole.*\(the first is 0.6931"
+    words += r"\); it looks log-transformed, use the raw counts"
+    with unchanged(adata), pytest.raises(ValueError, match=words):
+        MAKE[name](adata)
+    adata.layers["log"], adata.X = adata.X, two_clusters().X
+    with pytest.raises(ValueError, match=r"adata.layers\['log'\] holds"):
+        MAKE[name](adata, layer="log")
+
+
+@pytest.mark.parametrize("other", [RBM(3, 3), RBM(4, 4)])
+def test_the_chains_of_another_machine_are_refused(adata, other):
+    sampler = GibbsSampler(chains=20)
+    sampler.sample(other, 5)
+    model = QBMVAE(adata, n_latent=8, sampler=sampler)
+    before = model.get_latent_representation()
+    words = "chains belong to another machine; use one GibbsSampler a machine"
+    with unchanged(adata), pytest.raises(ValueError, match=words):
+        model.fit(**FIT)
+    np.testing.assert_array_equal(model.get_latent_representation(), before)
+
+
+def test_restored_chains_of_another_width_are_refused(adata):
+    old, sampler = GibbsSampler(chains=20), GibbsSampler(chains=20)
+    old.sample(RBM(3, 3), 5)
+    sampler.load_state_dict(old.state_dict())
+    model = QBMVAE(adata, n_latent=8, sampler=sampler)
+    words = "chains have 6 units, the machine has 8; use a new GibbsSampler"
+    with pytest.raises(ValueError, match=words):
+        model.fit(**FIT)
+
+
 @pytest.mark.parametrize(
     ("spoil", "error", "words"),
     [
         (lambda z: z[:, 1:], ValueError, r"\(256, 7\), asked for \(256, 8\)"),
         (lambda z: z[1:], ValueError, r"\(255, 8\), asked for \(256, 8\)"),
         (lambda z: z.T, ValueError, r"\(8, 256\), asked for \(256, 8\)"),
-        (lambda z: -z, ValueError, r"other than 0 and 1.*spins.*\(s \+ 1\)"),
-        (lambda z: z / 2, ValueError, "other than 0 and 1"),
-        (lambda z: z * np.nan, ValueError, "other than 0 and 1"),
+        (lambda z: -z, ValueError, r"bits, 0 or 1.*spins.*\(s \+ 1\)"),
+        (lambda z: z / 2, ValueError, "bits, 0 or 1"),
+        (lambda z: z * np.nan, ValueError, "bits, 0 or 1"),
         (lambda z: z.numpy(), TypeError, "a ndarray; .* torch.Tensor"),
         (lambda z: None, TypeError, "a NoneType; .* torch.Tensor"),
     ],
@@ -277,6 +331,53 @@ def test_the_energy_is_that_of_the_mean_bits():
 
 def test_the_likelihood_lies_above_the_elbo(model):
     assert model.get_log_likelihood(n_samples=200).mean() > model.get_elbo()
+
+
+@functools.cache
+def smoothed(relaxation):
+    latent = BernoulliLatent(2, relaxation=relaxation)
+    return CellVAE(two_clusters(), latent).fit(**FIT)
+
+
+@pytest.mark.parametrize(
+    "relaxation", [SpikeAndExponential(0.5), OverlappingExponentials(3.0)]
+)
+def test_expression_is_read_from_the_numbers_that_the_decoder_knows(relaxation):
+    """By quadrature over both numbers; true bits would give others."""
+    model = smoothed(relaxation)
+    module, b = model.module, float(relaxation.sharpness)
+    cells = two_clusters(n_cells=3)
+    q = module.encode(torch.from_numpy(cells.X.toarray())).sigmoid().detach()
+    nodes, weights = np.polynomial.legendre.leggauss(30)
+    ones = np.log1p((nodes + 1) / 2 * np.expm1(b)) / b
+    zeros = 1 - ones
+    if isinstance(relaxation, SpikeAndExponential):
+        zeros = 0 * ones
+    x = torch.from_numpy(np.hstack([zeros, ones])).float()
+    w = torch.from_numpy(np.hstack([weights, weights]) / 2).float()
+    codes = torch.cartesian_prod(x, x)
+    output = module.decode(codes, torch.zeros(len(codes), dtype=torch.long))
+    found = model.get_normalized_expression(cells, n_samples=20_000)
+    for row, (first, second) in zip(found, q, strict=True):
+        bit = torch.arange(60) >= 30
+        one, other = (
+            w * torch.where(bit, mean, 1 - mean) for mean in (first, second)
+        )
+        share = torch.outer(one, other).flatten()
+        expected = (share @ output.softmax(-1)).detach().numpy()
+        np.testing.assert_allclose(row, expected, rtol=0.02)
+
+
+def test_a_smoothed_model_has_two_scores(adata):
+    model = smoothed(SpikeAndExponential(0.5))
+    own = model.get_log_likelihood(n_samples=200)
+    bits = model.get_log_likelihood(n_samples=200, discrete=True)
+    # It was trained as the first, and its decoder knows no bits.
+    assert own.mean() > bits.mean() + 1
+    again = model.get_log_likelihood(adata, 200, discrete=True)
+    np.testing.assert_array_equal(bits, again)
+    with pytest.raises(TypeError, match="positional"):
+        model.get_log_likelihood(adata, 200, True)
 
 
 @pytest.mark.parametrize("n", [0, -1, 2.5, None])

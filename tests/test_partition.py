@@ -248,8 +248,8 @@ def test_a_mode_that_no_walk_meets_is_seen_by_reverse_walks_from_it_alone():
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda z: 2 * z - 1, "states are bits, 0 or 1"),
-        (lambda z: z * math.nan, "states are bits, 0 or 1"),
+        (lambda z: 2 * z - 1, "states: a state holds bits, 0 or 1"),
+        (lambda z: z * math.nan, "states: a state holds bits, 0 or 1"),
         (lambda z: z[:, 1:], r"shape \(chains, 8\), not \(5, 7\)"),
         (lambda z: z[0], r"shape \(chains, 8\), not \(8,\)"),
         (lambda z: z[:0], "chains is a whole number of at least 1"),

@@ -370,7 +370,7 @@ def test_states_of_another_width_and_spins_are_refused():
     for log_prob in (machine.log_prob, machine.log_prob_bound):
         with pytest.raises(ValueError, match=r"3 bits .* not shape \(2, 4\)"):
             log_prob(torch.zeros(2, 4))
-        with pytest.raises(ValueError, match="bits, 0 or 1; for spins"):
+        with pytest.raises(ValueError, match="bits, 0 or 1, and not .* spins"):
             log_prob(torch.tensor([-1.0, 1.0, 1.0]))
 
 

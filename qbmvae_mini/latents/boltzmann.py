@@ -5,6 +5,7 @@ import math
 import dimod
 import torch
 
+from qbmvae_mini.arrays import check_bits
 from qbmvae_mini.boltzmann import check_classical
 from qbmvae_mini.checks import check_whole
 from qbmvae_mini.latents.bits import BitLatent
@@ -179,8 +180,4 @@ def _check_draws(z, shape, who):
         raise ValueError(
             f"{who} returned draws of shape {tuple(z.shape)}, asked for {shape}"
         )
-    if not ((z == 0) | (z == 1)).all():
-        raise ValueError(
-            f"{who} returned values other than 0 and 1; if they are spins s, "
-            "return the bits (s + 1) / 2"
-        )
+    check_bits(f"draws of {who}", z)
