@@ -18,6 +18,11 @@ from qbmvae_mini.plotting.comparison import (
     boltzmann_minus_rivals,
     paired_differences,
 )
+from qbmvae_mini.plotting.discrete import (
+    bias_and_variance,
+    relaxed_bits,
+    shortfall,
+)
 from qbmvae_mini.plotting.learning import (
     estimated_gradients,
     gene_sets,
@@ -77,6 +82,7 @@ from qbmvae_mini.plotting.vae import (
 __all__ = [
     "WIDTH",
     "approach",
+    "bias_and_variance",
     "boltzmann_minus_rivals",
     "bound",
     "bounds",
@@ -114,10 +120,12 @@ __all__ = [
     "pseudolikelihood",
     "qbm_vae",
     "race",
+    "relaxed_bits",
     "repeated",
     "sampled_gradient",
     "sampled_laws",
     "shares",
+    "shortfall",
     "spin_states",
     "temperature",
     "training_curve",

@@ -1,0 +1,144 @@
+"""Figures of gradients through bits: relaxed bits, bias, variance, ascent."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from qbmvae_mini.plotting.style import (
+    COLOURS,
+    GREY,
+    WIDTH,
+    as_array,
+    house_style,
+)
+
+#: One marker a family of estimators, and where its labels stand: the lines
+#: run side by side, so that labels go to either side of them.
+MARKERS = ("D", "s", "o", "^", "v")
+RIGHT, LEFT = ((8, 4), "left"), ((-6, -16), "right")
+PLACES = (RIGHT, RIGHT, LEFT, RIGHT, LEFT)
+
+#: An error of less than this many noise floors may be noise alone.
+NOISY = 3
+
+
+@house_style
+def relaxed_bits(panels, bins=40):
+    """How often smoothed numbers fall where, a panel a relaxation.
+
+    Parameters
+    ----------
+    panels : dict of str to dict of str to array, shape (n,)
+        Title of a panel -> name of a setting -> drawn numbers in [0, 1].
+    bins : int
+
+    Returns
+    -------
+    Figure
+    """
+    height = 1.65 * len(panels) + 0.3
+    figure, axes = plt.subplots(
+        len(panels), 1, sharex=True, figsize=(WIDTH, height), squeeze=False
+    )
+    edges = np.linspace(0, 1, bins + 1)
+    for ax, (title, settings) in zip(axes.flat, panels.items(), strict=True):
+        for name, numbers in settings.items():
+            counts, _ = np.histogram(as_array(numbers), edges)
+            share = counts / counts.sum()
+            # The last value is repeated, so that its step is drawn.
+            ax.step(
+                edges, [*share, share[-1]], where="post", label=name, lw=1.8
+            )
+        ax.set_title(title, loc="left")
+        ax.set(yscale="log", xlim=(-0.01, 1.01), ylim=(1e-4, 2))
+        ax.set_yticks([1e-3, 1e-1], ["0.001", "0.1"])
+        ax.minorticks_off()
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1.8)
+    axes[-1, 0].set_xlabel(r"number $\zeta$")
+    figure.supylabel("share of draws", fontsize=14)
+    return figure
+
+
+@house_style
+def bias_and_variance(families):
+    """Relative bias against relative variance, a line a family.
+
+    A hollow marker is an error that noise alone may have made: the bias is
+    at most about that large.
+
+    Parameters
+    ----------
+    families : dict of str to dict of str to GradientBias
+        Family -> name of a setting, written at its point -> what
+        `qbmvae_mini.diagnostics.gradient_bias` measured.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = plt.subplots(figsize=(WIDTH, 5.2))
+    for i, (family, settings) in enumerate(families.items()):
+        colour, marker = COLOURS[i], MARKERS[i]
+        measured = list(settings.values())
+        x = [one.variance for one in measured]
+        y = [one.bias for one in measured]
+        ax.plot(x, y, "-", color=colour, linewidth=1.2)
+        ax.plot([], [], marker, color=colour, ls="none", label=family, ms=8)
+        for one in measured:
+            sure = one.bias > NOISY * one.floor
+            ax.plot(
+                one.variance,
+                one.bias,
+                marker,
+                color=colour,
+                mfc=colour if sure else "white",
+                markersize=9,
+                markeredgewidth=1.8,
+            )
+        offset, side = PLACES[i]
+        for name, one in settings.items():
+            point = (one.variance, one.bias)
+            ax.annotate(
+                name, point, offset, textcoords="offset points", ha=side
+            )
+    ax.axvline(1, color=GREY, linewidth=1, linestyle=":")
+    ax.set(xscale="log", yscale="log")
+    ax.margins(x=0.1, y=0.08)
+    ax.set_xlabel("variance of one estimate (signal squared = 1)")
+    ax.set_ylabel("bias (signal = 1)")
+    figure.legend(
+        *ax.get_legend_handles_labels(),
+        loc="outside upper left",
+        ncols=2,
+        handletextpad=0.1,
+        columnspacing=1.0,
+    )
+    return figure
+
+
+@house_style
+def shortfall(step, curves):
+    """How far each run is below the best that can be reached, by step.
+
+    Parameters
+    ----------
+    step : array, shape (n_steps,)
+    curves : dict of str to array, shape (n_steps,)
+        Name -> nats below the best.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = plt.subplots(figsize=(WIDTH, 4.4))
+    for name, nats in curves.items():
+        ax.plot(as_array(step), as_array(nats), label=name)
+    ax.set(yscale="log", xlabel="step", ylabel="nats below the best")
+    ax.margins(x=0)
+    figure.legend(
+        *ax.get_legend_handles_labels(),
+        loc="outside upper left",
+        ncols=2,
+        handlelength=3,
+        columnspacing=1.0,
+    )
+    return figure
