@@ -215,6 +215,129 @@ def test_without_validation_the_last_weights_stay(adata):
     assert not torch.equal(weights(model), weights(other))
 
 
+# The weight of the KL
+
+
+@pytest.mark.parametrize("warmup", [0, 4])
+@pytest.mark.parametrize("weight", [0, 0.5, 1, 3])
+def test_the_kl_weight_rises_to_what_was_asked(
+    weight, warmup, adata, monkeypatch
+):
+    trained, validated = [], []
+    train, validate = training._train_epoch, training._validate
+
+    def watch_training(*args):
+        trained.append(args[-2])
+        return train(*args)
+
+    def watch_validation(*args):
+        validated.append(args[-1])
+        return validate(*args)
+
+    monkeypatch.setattr(training, "_train_epoch", watch_training)
+    monkeypatch.setattr(training, "_validate", watch_validation)
+    model = GaussianVAE(adata, n_latent=3)
+    model.fit(**FIT | {"kl_warmup": warmup, "kl_weight": weight})
+    rise = [0.25, 0.5, 0.75] if warmup else []
+    expected = [weight * share for share in rise + [1] * (12 - len(rise))]
+    assert trained == pytest.approx(expected)
+    assert validated == [weight]
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_without_the_kl_the_prior_is_left_alone(name, adata):
+    model = MAKE[name](adata)
+    before = copy.deepcopy(model.module.state_dict())
+    model.fit(**FIT | {"kl_weight": 0, "max_epochs": 2 * EVERY})
+    for key, value in model.module.named_parameters():
+        same = torch.equal(value, before[key])
+        assert same == key.startswith("latent."), key
+    scores = [e["validation"] for e in model.history_ if "validation" in e]
+    assert len(scores) == 2
+    assert all(math.isfinite(score) for score in scores)
+    json.dumps(model.history_, allow_nan=False)
+
+
+@pytest.mark.parametrize("weight", [0, 0.3, 2])
+def test_a_weighted_run_is_judged_by_its_weighted_bound(
+    weight, adata, monkeypatch
+):
+    monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
+    model = GaussianVAE(adata, n_latent=3)
+    with torch.no_grad():
+        model.module.encoder[-1].weight[:3] *= 5  # a KL that can be seen
+    model.fit(3, kl_warmup=0, kl_weight=weight, validation=0.5, progress=False)
+    held_out, _ = model._split(0.5)
+    best = max(entry["validation"] for entry in model.history_)
+    x = torch.from_numpy(adata.X.toarray()[held_out]).repeat(300, 1)
+    batch = torch.zeros(len(x), dtype=torch.long)
+    with torch.no_grad():
+        params = model.module.encode(x)
+        z = model.module.latent.sample(params)[0]
+        fit = model.module.log_prob(x, z, batch)
+        kl = model.module.latent.kl(params)
+    expected = fit - weight * kl
+    # The noise of one draw for each of sixty cells
+    error = expected.view(300, 60).mean(1).std()
+    assert abs(best - expected.mean()) < 4.5 * error
+    assert kl.mean() > 5 * error
+    assert abs(best - (fit - 1.0 * kl).mean()) > 4.5 * error
+
+
+def test_a_small_weight_makes_a_large_kl(adata):
+    kl = []
+    for weight in (0, 0.3, 1):
+        model = GaussianVAE(adata, n_latent=3)
+        model.fit(30, lr=5e-3, kl_warmup=0, kl_weight=weight, progress=False)
+        with torch.no_grad():
+            x = torch.from_numpy(adata.X.toarray())
+            latent = model.module.latent
+            kl.append(float(latent.kl(model.module.encode(x)).mean()))
+    assert kl[0] > 2 * kl[1] > 2 * kl[2] > 0
+
+
+def test_a_refused_training_leaves_the_model_what_it_was(adata, tmp_path):
+    trained = GaussianVAE(adata, n_latent=3).fit(**FIT)
+    path = tmp_path / "run"
+    for settings in (
+        {"lr": -1.0, "kl_weight": 0},
+        {"kl_weight": -1},
+        {"validation": 3, "kl_weight": 0},
+    ):
+        with pytest.raises(ValueError, match="not -1|not 3"):
+            trained.fit(**FIT | settings)
+    GaussianVAE(adata, n_latent=3).fit(**FIT, resume=path)
+    with pytest.raises(ValueError, match="kl_weight was 1.0, is 0.0"):
+        trained.fit(**FIT, kl_weight=0, resume=path)
+    assert np.isfinite(trained.get_log_likelihood()).all()
+
+    without = GaussianVAE(adata, n_latent=3).fit(**FIT, kl_weight=0)
+    with pytest.raises(ValueError, match="lr, the learning rate"):
+        without.fit(**FIT | {"lr": -1.0})
+    with pytest.raises(ValueError, match="trained with kl_weight=0"):
+        without.get_log_likelihood()
+
+
+def test_an_interrupted_training_without_the_kl_has_no_likelihood(adata):
+    def act(machine):
+        raise KeyboardInterrupt
+
+    model = QBMVAE(adata, n_latent=8, sampler=Stops(7, act))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(**FIT, kl_weight=0)
+    with pytest.raises(ValueError, match="trained with kl_weight=0"):
+        model.get_elbo()
+
+
+def test_a_kl_weight_may_come_from_numpy(adata, tmp_path):
+    model = GaussianVAE(adata, n_latent=3)
+    model.fit(**FIT, kl_weight=np.float32(0), resume=tmp_path / "run")
+    model.save(tmp_path)
+    loaded = GaussianVAE.load(tmp_path, adata)
+    with pytest.raises(ValueError, match="trained with kl_weight=0"):
+        loaded.generate(3)
+
+
 # Sizes at the edge
 
 
@@ -266,6 +389,11 @@ def test_a_single_cell_can_be_trained_on(name, adata):
         ({"patience": 0}, "patience is a whole number of at least 1"),
         ({"lr": 0}, "lr, the learning rate, is above 0, not 0"),
         ({"lr": math.nan}, "lr, the learning rate, is above 0, not nan"),
+        ({"kl_weight": -0.5}, "kl_weight is a finite number of at least 0, no"),
+        ({"kl_weight": math.nan}, "kl_weight is a finite number.*not nan"),
+        ({"kl_weight": math.inf}, "kl_weight is a finite number.*not inf"),
+        ({"kl_weight": "1"}, "kl_weight is a finite number.*not '1'"),
+        ({"kl_weight": None}, "kl_weight is a finite number.*not None"),
         ({"validation": -0.1}, "from 0 to below 1, not -0.1"),
         ({"validation": 1}, "validation is a share.*below 1, not 1"),
         ({"validation": 10}, "validation is a share.*below 1, not 10"),
@@ -568,6 +696,8 @@ def deeper():
         (MAKE["gaussian"], {"lr": 0.1}, "lr was 0.003, is 0.1"),
         (MAKE["gaussian"], {"batch_size": 7}, "batch_size was 50, is 7"),
         (MAKE["gaussian"], {"kl_warmup": 9}, "kl_warmup was 2, is 9"),
+        (MAKE["gaussian"], {"kl_weight": 0}, "kl_weight was 1.0, is 0.0"),
+        (MAKE["gaussian"], {"kl_weight": 2}, "kl_weight was 1.0, is 2.0"),
         (MAKE["gaussian"], {"validation": 0.3}, "validation cells was 12"),
     ],
 )

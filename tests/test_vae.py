@@ -21,6 +21,12 @@ from qbmvae_mini.latents import (
     BoltzmannLatent,
     GaussianLatent,
 )
+from qbmvae_mini.relaxations import (
+    BinaryConcrete,
+    OverlappingExponentials,
+    ScoreFunction,
+    SpikeAndExponential,
+)
 from qbmvae_mini.samplers import ExactSampler, GibbsSampler
 from qbmvae_mini.vae import VAE
 
@@ -196,6 +202,209 @@ def test_dropout_is_silent_in_evaluation(vae):
     assert torch.equal(vae.embed(x), vae.embed(x))
     noisy = [vae.train().embed(x) for _ in range(2)]
     assert not torch.equal(*noisy)
+
+
+# Smoothed bits: another model, whose decoder reads numbers
+
+
+NUMBERS = {
+    BinaryConcrete: 0.7,
+    SpikeAndExponential: 0.5,
+    OverlappingExponentials: 4.0,
+}
+
+
+def two_bit_vae(relaxation):
+    machine = randomise(RBM(1, 1), scale=1.0)
+    latent = BoltzmannLatent(machine, ExactSampler(), relaxation=relaxation)
+    return make(latent)
+
+
+@pytest.fixture(params=NUMBERS)
+def smoothed(request):
+    """A VAE of two bits, with each kind of smoothing in turn."""
+    return two_bit_vae(request.param(NUMBERS[request.param]))
+
+
+def points_of(relaxation, bit, logit=0.0, n=80):
+    """Numbers and weights that stand for r(zeta | bit).
+
+    The formulas are the papers'. Only the concrete's numbers know the logit.
+    """
+    number = NUMBERS[type(relaxation)]
+    x, weight = np.polynomial.legendre.leggauss(n)
+    rank, weight = (x + 1) / 2, weight / 2  # of the law given the bit
+    if isinstance(relaxation, BinaryConcrete):
+        low = special.expit(-logit)  # P(logit + noise < 0)
+        u = low + rank * (1 - low) if bit else rank * low
+        zeta = special.expit((logit + special.logit(u)) / number)
+        return zeta, weight
+    if isinstance(relaxation, SpikeAndExponential) and not bit:
+        return np.zeros(1), np.ones(1)
+    zeta = np.log1p(rank * np.expm1(number)) / number
+    return (zeta if bit else 1 - zeta), weight
+
+
+def smoothed_codes(vae):
+    """Codes that the decoder reads and their log weights under the prior."""
+    relaxation = vae.latent.relaxation
+    bits = listed(2)
+    log_p = -energies(vae.latent.machine)
+    log_p -= special.logsumexp(log_p)
+    codes, log_weights = [], []
+    for (one, other), log_prior in zip(bits, log_p, strict=True):
+        x, p = points_of(relaxation, one)
+        y, q = points_of(relaxation, other)
+        codes.append(np.stack(np.meshgrid(x, y, indexing="ij"), -1))
+        log_weights.append(log_prior + np.log(np.outer(p, q)).ravel())
+    codes = np.concatenate([c.reshape(-1, 2) for c in codes])
+    return torch.from_numpy(codes), torch.from_numpy(np.hstack(log_weights))
+
+
+def smoothed_log_p(vae):
+    """Log p(x) of the model whose decoder reads numbers, (cells,)."""
+    zeta, log_weight = smoothed_codes(vae)
+    return (log_p_given_codes(vae, zeta) + log_weight[:, None]).logsumexp(0)
+
+
+@pytest.mark.parametrize("n_samples", [1, 4])
+@pytest.mark.parametrize("discrete", [False, True])
+def test_either_score_is_unbiased_for_its_model(smoothed, discrete, n_samples):
+    own, bits = smoothed_log_p(smoothed), exact_log_p(smoothed)
+    expected, other = (bits, own) if discrete else (own, bits)
+    assert ((own - bits).abs() > 0.05).all()
+    for cell in range(len(X)):
+        found = smoothed.log_likelihood(
+            *copies(cell, 40_000), n_samples, discrete=discrete
+        )
+        ratio = (found - expected[cell]).exp()
+        error = ratio.std() / len(ratio) ** 0.5
+        assert error < 0.05
+        assert abs(ratio.mean() - 1) < 4.5 * error
+        wrong = (found - other[cell]).exp().mean()
+        assert abs(wrong - 1) > 4.5 * error
+
+
+def test_many_samples_find_either_likelihood(smoothed):
+    torch.manual_seed(24)
+    for discrete, exact in (
+        (False, smoothed_log_p(smoothed)),
+        (True, exact_log_p(smoothed)),
+    ):
+        found = smoothed.log_likelihood(X, BATCH, 100_000, discrete=discrete)
+        torch.testing.assert_close(found, exact, atol=0.03, rtol=0)
+
+
+def test_the_elbo_of_smoothed_codes_is_that_of_one_sample(smoothed):
+    exact = smoothed_log_p(smoothed)
+    for cell in range(len(X)):
+        one = smoothed.log_likelihood(*copies(cell, 40_000), 1)
+        elbo = smoothed.elbo(*copies(cell, 40_000)).detach()
+        error = math.sqrt((one.var() + elbo.var()) / 40_000)
+        assert abs(one.mean() - elbo.mean()) < 4.5 * error
+        assert elbo.mean() < exact[cell]
+        # The weight of the KL is that of the smoothing too: none is left.
+        none = smoothed.elbo(*copies(cell, 40_000), kl_weight=0).detach()
+        plain = reconstruction(smoothed, cell)
+        error = none.std() / len(none) ** 0.5
+        assert abs(none.mean() - plain) < 4.5 * error
+
+
+@torch.no_grad()
+def posterior_codes(vae, cell):
+    """Numbers and weights that stand for q(zeta | x) of one cell."""
+    logits = vae.encode(X)[cell].numpy()
+    codes, weights = [], []
+    for bits in listed(2):
+        points = [
+            points_of(vae.latent.relaxation, bit, logit)
+            for bit, logit in zip(bits, logits, strict=True)
+        ]
+        (x, p), (y, q) = points
+        codes.append(np.stack(np.meshgrid(x, y, indexing="ij"), -1))
+        of_bits = np.where(
+            bits == 1, special.expit(logits), special.expit(-logits)
+        )
+        weights.append(of_bits.prod() * np.outer(p, q).ravel())
+    codes = np.concatenate([c.reshape(-1, 2) for c in codes])
+    return torch.from_numpy(codes), torch.from_numpy(np.hstack(weights))
+
+
+def reconstruction(vae, cell):
+    zeta, weight = posterior_codes(vae, cell)
+    return float(weight @ log_p_given_codes(vae, zeta)[:, cell])
+
+
+def test_codes_for_decoding_are_those_of_the_posterior(smoothed):
+    """What `get_normalized_expression` averages: shares at smoothed codes."""
+    n = 100_000
+    for cell in range(len(X)):
+        params = smoothed.encode(X)[[cell]].detach()
+        z = smoothed.latent.sample(params, n)
+        code, _ = smoothed.latent.smooth(z, params)
+        label = BATCH[[cell]]
+        shares = smoothed.decode(code, label).softmax(-1)[:, 0].detach()
+        zeta, weight = posterior_codes(smoothed, cell)
+        assert float(weight.sum()) == pytest.approx(1)
+        output = smoothed.decode(zeta, label.expand(len(zeta))).detach()
+        expected = weight @ output.softmax(-1)
+        error = shares.std(0) / n**0.5
+        assert ((shares.mean(0) - expected) / error).abs().max() < 4.5
+
+
+def test_new_cells_come_from_smoothed_codes_of_the_prior(smoothed):
+    n, depth = 100_000, 30.0
+    torch.manual_seed(25)
+    x = smoothed.generate(
+        n, torch.full((n,), depth).double(), torch.zeros(n, dtype=torch.long)
+    )
+    error = x.std(0) / n**0.5
+    z_scores = []
+    for code, log_weight in (smoothed_codes(smoothed), codes(smoothed)):
+        label = torch.zeros(len(code), dtype=torch.long)
+        shares = smoothed.decode(code, label).detach().softmax(-1)
+        expected = depth * log_weight.exp() @ shares
+        z_scores.append(((x.mean(0) - expected) / error).abs().max())
+    assert z_scores[0] < 4.5
+    assert z_scores[1] > 4.5  # true bits would give other cells
+
+
+@pytest.mark.parametrize("relaxation", ["straight-through", ScoreFunction()])
+def test_true_bits_have_one_score(relaxation):
+    vae = two_bit_vae(relaxation)
+    scores = []
+    for discrete in (False, True):
+        torch.manual_seed(26)
+        scores.append(vae.log_likelihood(X, BATCH, 50, discrete=discrete))
+    assert torch.equal(*scores)
+
+
+def test_numbers_have_one_score():
+    vae = make(GaussianLatent(2))
+    scores = []
+    for discrete in (False, True):
+        torch.manual_seed(27)
+        scores.append(vae.log_likelihood(X, BATCH, 50, discrete=discrete))
+    assert torch.equal(*scores)
+
+
+@pytest.mark.parametrize("n_samples", [7, 12])
+def test_smoothed_codes_are_scored_in_pieces_or_at_once(
+    smoothed, n_samples, monkeypatch
+):
+    at_once = 5 * X.numel()
+    monkeypatch.setattr(vae_module, "MAX_ELEMENTS", at_once)
+    shapes = []
+    smooth = smoothed.latent.smooth
+
+    def watch(z, params):
+        shapes.append(z.shape)
+        return smooth(z, params)
+
+    monkeypatch.setattr(smoothed.latent, "smooth", watch)
+    assert smoothed.log_likelihood(X, BATCH, n_samples).isfinite().all()
+    pieces = [5] * (n_samples // 5) + [n_samples % 5]
+    assert shapes == [(n, 2, 2) for n in pieces]
 
 
 # Batches and new cells
