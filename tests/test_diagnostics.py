@@ -378,9 +378,9 @@ def test_states_are_bits_of_the_machine(check):
         check(machine, torch.ones(3))
     with pytest.raises(ValueError, match=r"\(n, 3\).* not \(0, 3\)"):
         check(machine, torch.ones(0, 3))
-    with pytest.raises(ValueError, match="0 or 1, and not -1; if these are spins"):
+    with pytest.raises(ValueError, match="0 or 1, and not -1; if these are"):
         check(machine, -torch.ones(4, 3))
-    with pytest.raises(ValueError, match="0 or 1, but hold nan"):
+    with pytest.raises(ValueError, match="0 or 1, and not nan"):
         check(machine, torch.full((4, 3), math.nan))
 
 

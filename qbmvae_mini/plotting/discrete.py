@@ -11,11 +11,13 @@ from qbmvae_mini.plotting.style import (
     house_style,
 )
 
-#: One marker a family of estimators, and where its labels stand: the lines
-#: run side by side, so that labels go to either side of them.
-MARKERS = ("D", "s", "o", "^", "v")
-RIGHT, LEFT = ((8, 4), "left"), ((-6, -16), "right")
-PLACES = (RIGHT, RIGHT, LEFT, RIGHT, LEFT)
+#: Markers of estimators: told apart without colour.
+MARKERS = ("D", "s", "o", "^", "v", "P", "X")
+
+#: Where the labels of a family stand. The lines run side by side, so that
+#: labels go to different sides of them.
+RIGHT, BELOW, ABOVE = ((8, 4), "left"), ((-6, -16), "right"), ((-4, 8), "right")
+PLACES = (RIGHT, RIGHT, BELOW, RIGHT, ABOVE)
 
 #: An error of less than this many noise floors may be noise alone.
 NOISY = 3
@@ -130,9 +132,22 @@ def shortfall(step, curves):
     Figure
     """
     figure, ax = plt.subplots(figsize=(WIDTH, 4.4))
-    for name, nats in curves.items():
-        ax.plot(as_array(step), as_array(nats), label=name)
+    for marker, (name, nats) in zip(MARKERS, curves.items(), strict=False):
+        ax.plot(
+            as_array(step),
+            as_array(nats),
+            marker=marker,
+            markevery=0.12,
+            markersize=7,
+            label=name,
+        )
     ax.set(yscale="log", xlabel="step", ylabel="nats below the best")
+    # Marks of our own: an axis of a decade or two has too few, or too many.
+    low, high = ax.get_ylim()
+    marks = [m * 10.0**k for k in range(-6, 4) for m in (1, 2, 5)]
+    marks = [m for m in marks if low < m < high]
+    ax.set_yticks(marks, [f"{m:g}" for m in marks])
+    ax.minorticks_off()
     ax.margins(x=0)
     figure.legend(
         *ax.get_legend_handles_labels(),

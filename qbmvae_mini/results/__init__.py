@@ -8,8 +8,8 @@ Every model trains with the same encoder, decoder, likelihood, optimiser,
 patience and budget; only the latent differs. A split is 70 / 10 / 20 per cent
 of the cells for training, early stopping and test. The dropout of a model on
 a data set is the one that the validation cells of split 0 like best; variants
-of a model, named after a comma, take over its dropout. Test cells are scored
-once, by what was chosen.
+of a model take over its dropout. Test cells are scored once, by what was
+chosen.
 """
 
 from qbmvae_mini.results.fits import (
