@@ -9,8 +9,7 @@ import pytest
 from scipy import stats
 
 from qbmvae_mini import datasets, results
-from qbmvae_mini.results import __main__ as run
-from qbmvae_mini.results import fits
+from qbmvae_mini.results import fits, run
 from qbmvae_mini.results import table as reading
 from qbmvae_mini.results.fits import (
     FIT,
