@@ -62,8 +62,8 @@ def check_bits(who, z):
     ------
     ValueError
     """
-    other = z[(z != 0) & (z != 1)]
-    if other.numel():
+    if not torch.equal(z * z, z):  # z (1 - z) = 0; NaN equals nothing
+        other = z[(z != 0) & (z != 1)]
         raise ValueError(
             f"{who}: a state holds bits, 0 or 1, and not "
             f"{float(other.flatten()[0]):g}; if these are spins s, pass the "

@@ -92,6 +92,10 @@ class Machine(nn.Module):
                     "training has diverged, try a smaller learning rate"
                 )
 
+    def mean_energy(self, z):
+        """Mean energy of `n` states in nats, (n, n_units) -> a scalar."""
+        return self.energy(z).mean()
+
     def to_bqm(self):
         """The same energy as a `dimod.BinaryQuadraticModel`, offset and all.
 
@@ -294,6 +298,22 @@ class RBM(Machine):
         v, h = self.split(z)
         pairs = ((v @ self.W) * h).sum(-1)
         return self.offset - v @ self.a - h @ self.c - pairs
+
+    def mean_energy(self, z):
+        """Mean energy of `n` states in nats, (n, n_units) -> a scalar.
+
+        From the means of the units and of the pairs, which hold all that the
+        weights' gradient depends on.
+        """
+        v, h = self.split(z)
+        pairs = v.T @ h / len(z)  # (n_left, n_right)
+        left, right = v.mean(0), h.mean(0)
+        return (
+            self.offset
+            - left @ self.a
+            - right @ self.c
+            - (pairs * self.W).sum()
+        )
 
     def free_energy(self, state, layer="left"):
         """-log of the sum of exp(-E) over the other layer, (..., n) -> (...).

@@ -48,7 +48,7 @@ class QBMVAE(CellVAE):
     n_latent : int
         Number of bits, even.
     sampler : object with ``sample(machine, n)``, optional
-        By default `GibbsSampler` with 512 persistent chains.
+        By default `GibbsSampler` with 256 persistent chains.
     relaxation : str or Relaxation
         See `qbmvae_mini.latents.BitLatent`.
     negatives : int, optional
@@ -106,7 +106,7 @@ class QBMVAE(CellVAE):
         half = int(n_latent) // 2
         machine = RBM(half, half, seed=settings["seed"])
         if sampler is None:
-            sampler = GibbsSampler(chains=512, sweeps=5, seed=settings["seed"])
+            sampler = GibbsSampler(chains=256, sweeps=5, seed=settings["seed"])
         return BoltzmannLatent(
             machine,
             sampler,

@@ -101,6 +101,10 @@ class QuantumBoltzmannMachine(nn.Module):
         """The diagonal of H in nats, (..., n_units) -> (...)."""
         return self.classical.energy(z)
 
+    def mean_energy(self, z):
+        """Mean of the diagonal over `n` states, (n, n_units) -> a scalar."""
+        return self.classical.mean_energy(z)
+
     def hamiltonian(self):
         """H in nats, shape (2^n, 2^n), states in the order of `all_states`.
 

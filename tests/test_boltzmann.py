@@ -436,3 +436,20 @@ def test_a_machine_can_be_sent_to_another_process():
     other = BoltzmannMachine(3, [(1, 2)])
     twin.load_state_dict(other.state_dict())  # and groups its units anew
     assert twin._blocks == other._blocks
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mean_energy_is_the_mean_of_the_energies_in_value_and_gradient(kind):
+    machine = random_machine(kind, dtype=torch.float64)
+    states = torch.from_numpy(listed(machine.n_units))
+    z = states[torch.randperm(len(states), generator=torch.manual_seed(0))[:9]]
+    found, expected = machine.mean_energy(z), machine.energy(z).mean()
+    torch.testing.assert_close(found, expected)
+    weights = list(machine.parameters())
+    pairs = zip(
+        torch.autograd.grad(found, weights),
+        torch.autograd.grad(expected, weights),
+        strict=True,
+    )
+    for one, other in pairs:
+        torch.testing.assert_close(one, other)

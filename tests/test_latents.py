@@ -704,7 +704,7 @@ class Answers:
         ),
         (torch.zeros(8, 10), r"returned draws of shape \(8, 10\)"),
         (torch.zeros(9, 8), r"returned draws of shape \(9, 8\)"),
-        (2 * torch.eye(10)[:, :8] - 1, r"if they are spins s, return the bits"),
+        (2 * torch.eye(10)[:, :8] - 1, r"if these are spins s, pass the bits"),
         (torch.full((10, 8), 0.5), "bits, 0 or 1"),
         (torch.full((10, 8), np.nan), "bits, 0 or 1"),
     ],

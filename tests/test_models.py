@@ -601,7 +601,7 @@ def test_a_copied_directory_is_a_saved_model(adata, tmp_path):
 
 def test_the_latent_is_the_only_difference(adata):
     by_hand = BoltzmannLatent(
-        RBM(4, 4, seed=0), GibbsSampler(chains=512, sweeps=5, seed=0)
+        RBM(4, 4, seed=0), GibbsSampler(chains=256, sweeps=5, seed=0)
     )
     general = CellVAE(adata, by_hand).fit(**FIT)
     short = QBMVAE(adata, n_latent=8).fit(**FIT)

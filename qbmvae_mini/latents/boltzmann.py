@@ -96,7 +96,7 @@ class BoltzmannLatent(BitLatent):
         """
         if hasattr(self.sampler, "mean_energy"):  # it knows the law
             return self.sampler.mean_energy(self.machine)
-        return self.machine.energy(self.sample_prior(self.negatives)).mean()
+        return self.machine.mean_energy(self.sample_prior(self.negatives))
 
     def sample_prior(self, n):
         """`n` draws from the prior by the sampler, (n, n_latent)."""

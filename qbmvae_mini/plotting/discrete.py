@@ -96,7 +96,7 @@ def bias_and_variance(families):
                 markersize=9,
                 markeredgewidth=1.8,
             )
-        offset, side = PLACES[i]
+        offset, side = PLACES[i % len(PLACES)]
         for name, one in settings.items():
             point = (one.variance, one.bias)
             ax.annotate(

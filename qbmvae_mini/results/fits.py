@@ -50,7 +50,7 @@ DEGREE = 8
 
 def _rbm(half, relaxation="straight-through"):
     def make(seed):
-        sampler = GibbsSampler(chains=512, sweeps=5, seed=seed)
+        sampler = GibbsSampler(chains=256, sweeps=5, seed=seed)
         machine = RBM(half, half, seed=seed)
         return BoltzmannLatent(machine, sampler, relaxation=relaxation)
 
@@ -59,8 +59,8 @@ def _rbm(half, relaxation="straight-through"):
 
 def _on_graph(edges):
     def make(seed):
-        # Coupled units are redrawn in turn, so a chain costs more.
-        sampler = GibbsSampler(chains=128, sweeps=5, seed=seed)
+        # Coupled units are redrawn in turn, so a sweep costs more.
+        sampler = GibbsSampler(chains=128, sweeps=2, seed=seed)
         machine = BoltzmannMachine(64, edges(), seed=seed)
         return BoltzmannLatent(machine, sampler)
 
