@@ -1,10 +1,11 @@
 """Figures of the chapter on the Boltzmann prior show what they were given."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from figures import check_figure
 
-from qbmvae_mini import plotting
+from qbmvae_mini import plotting, results
 
 EXACT = np.array([0.1, -0.2, 0.3])
 DRAWS = np.array([4, 16, 64])
@@ -24,6 +25,23 @@ CURVES = {
     "loss": {"right sign": [3, 2, 1], "wrong sign": [3, 0, -9]},
     "log Z": {"right sign": [1, 1, 1], "wrong sign": [1, 5, 9]},
 }
+CARRIERS = pd.Series({"B cell": 0.9, "T cell": 0.1})
+CHANGES = pd.Series({"CD79A": 1.5, "MS4A1": 0.5, "CD3D": -0.7})
+TABLE = pd.DataFrame(
+    [
+        (dataset, model, split, float(score), -float(score))
+        for dataset, model, scores in [
+            ("pancreas", "new", [3, 5]),
+            ("pancreas", "old", [1, 2]),
+            ("marrow", "new", [0, 1]),
+            ("pbmc68k", "new", [7, 9, 8]),
+            ("pbmc68k", "old", [8, 9]),
+        ]
+        for split, score in enumerate(scores)
+    ],
+    columns=["dataset", "model", "split", "log_likelihood_1000", "elbo"],
+)
+PAIRS = {"new minus old": ("new", "old"), "old minus new": ("old", "new")}
 
 FIGURES = {
     "qbm_vae": plotting.qbm_vae,
@@ -32,6 +50,8 @@ FIGURES = {
     ),
     "paired_differences": lambda: plotting.paired_differences(GROUPS, SPLITS),
     "followed": lambda: plotting.followed([0, 10, 20], CURVES),
+    "model_differences": lambda: plotting.model_differences(TABLE, PAIRS),
+    "coupled_pair": lambda: plotting.coupled_pair(CARRIERS, CHANGES),
 }
 
 
@@ -73,6 +93,36 @@ def test_each_difference_has_its_row():
 def test_differences_without_splits():
     (ax,) = plotting.paired_differences(GROUPS).axes
     assert sum(len(line.get_xdata()) for line in ax.lines) == 2 + 3 * 3
+
+
+def test_differences_are_taken_split_by_split_where_both_models_are():
+    (ax,) = FIGURES["model_differences"]().axes
+    labels = [t.get_text() for t in ax.get_yticklabels()]
+    assert labels == ["pancreas", "pbmc68k"] * 2  # marrow has no old one
+    drawn = [list(line.get_xdata()) for line in ax.lines[1:]]
+    assert drawn[1:3] == [[2.5], [2.0, 3.0]]
+    assert drawn[4:6] == [[-0.5], [-1.0, 0.0]]  # the third split has one model
+    assert drawn[7:9] == [[-2.5], [-2.0, -3.0]]
+    found = results.paired_interval(TABLE, "pancreas", "new", "old")
+    assert drawn[0] == pytest.approx(found[1:])
+
+
+def test_differences_of_another_score():
+    (ax,) = plotting.model_differences(TABLE, PAIRS, "elbo").axes
+    assert list(ax.lines[2].get_xdata()) == [-2.5]
+
+
+def test_a_pair_shows_its_carriers_and_its_genes():
+    above, below = FIGURES["coupled_pair"]().axes
+    assert [bar.get_width() for bar in above.patches] == list(CARRIERS)
+    for ax, numbers in [(above, CARRIERS), (below, CHANGES)]:
+        names = [t.get_text() for t in ax.get_yticklabels()]
+        assert names == list(numbers.index)
+        assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row on top
+    up, down, _ = below.lines
+    assert [*up.get_xdata(), *down.get_xdata()] == list(CHANGES)
+    assert [*up.get_ydata(), *down.get_ydata()] == [0, 1, 2]
+    assert up.get_marker() != down.get_marker()
 
 
 def test_each_number_has_its_panel():

@@ -16,6 +16,7 @@ from qbmvae_mini.plotting.cells import (
 )
 from qbmvae_mini.plotting.comparison import (
     boltzmann_minus_rivals,
+    model_differences,
     paired_differences,
 )
 from qbmvae_mini.plotting.discrete import (
@@ -45,6 +46,7 @@ from qbmvae_mini.plotting.partition import (
     repeated,
 )
 from qbmvae_mini.plotting.prior import (
+    coupled_pair,
     followed,
     qbm_vae,
     sampled_gradient,
@@ -93,6 +95,7 @@ __all__ = [
     "clouds",
     "code_and_data",
     "code_prices",
+    "coupled_pair",
     "drawn_energies",
     "drift",
     "energy_by_type",
@@ -112,6 +115,7 @@ __all__ = [
     "map_by_type",
     "map_of_cells",
     "memory",
+    "model_differences",
     "moments",
     "one_qubit",
     "paired_differences",

@@ -49,6 +49,42 @@ def paired_differences(groups, splits=None):
 
 
 @house_style
+def model_differences(table, pairs, score=None):
+    """Held-out likelihood of pairs of models on each data set, one row each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See `qbmvae_mini.results.load`.
+    pairs : dict of str to (str, str)
+        A title, and two models of the table: the first minus the second. A
+        data set appears where both were trained.
+    score : str, optional
+        Column; by default the likelihood at 1,000 samples.
+
+    Returns
+    -------
+    Figure
+        As `paired_differences`.
+    """
+    from qbmvae_mini.results import DATASETS, SAMPLES, paired_interval
+
+    score = score or f"log_likelihood_{SAMPLES[-1]}"
+    groups, splits = {}, {}
+    for title, (first, second) in pairs.items():
+        groups[title], splits[title] = {}, {}
+        for name in DATASETS:
+            rows = table[table.dataset == name]
+            scores = rows.pivot(index="split", columns="model", values=score)
+            if {first, second} <= set(scores):
+                each = (scores[first] - scores[second]).dropna()
+                splits[title][name] = each.to_numpy()
+                groups[title][name] = paired_interval(
+                    table, name, first, second, score
+                )
+    return paired_differences(groups, splits)
+
+
 def boltzmann_minus_rivals(table, rivals):
     """Held-out likelihood of the Boltzmann prior against each rival.
 
@@ -62,21 +98,8 @@ def boltzmann_minus_rivals(table, rivals):
     Returns
     -------
     Figure
-        As `paired_differences`.
+        As `model_differences`.
     """
-    from qbmvae_mini.results import DATASETS, SAMPLES, paired_interval
-
     ours = "Boltzmann 32+32"
-    groups, splits = {}, {}
-    for rival in rivals:
-        title = f"{ours} minus {rival}"
-        groups[title], splits[title] = {}, {}
-        for name in DATASETS:
-            scores = table[table.dataset == name].pivot(
-                index="split",
-                columns="model",
-                values=f"log_likelihood_{SAMPLES[-1]}",
-            )
-            splits[title][name] = (scores[ours] - scores[rival]).to_numpy()
-            groups[title][name] = paired_interval(table, name, ours, rival)
-    return paired_differences(groups, splits)
+    pairs = {f"{ours} minus {rival}": (ours, rival) for rival in rivals}
+    return model_differences(table, pairs)

@@ -150,3 +150,44 @@ def followed(step, curves):
     axes[0, 0].legend(handlelength=3)
     axes[-1, 0].set_xlabel("step")
     return figure
+
+
+@house_style
+def coupled_pair(carriers, changes):
+    """Who carries a pair of bits, and what it does to genes.
+
+    Parameters
+    ----------
+    carriers : Series
+        Cell type -> probability that both bits are on.
+    changes : Series
+        Gene -> log2 change of its share where both bits are on.
+
+    Returns
+    -------
+    Figure
+        The rows of both panels in the order given, the first on top.
+    """
+    n_rows = len(carriers) + len(changes)
+    figure, (above, below) = plt.subplots(
+        2,
+        1,
+        figsize=(WIDTH, 0.27 * n_rows + 1.8),
+        height_ratios=(len(carriers), len(changes)),
+    )
+    above.barh(range(len(carriers)), carriers, color=BLUE, height=0.7)
+    above.set(xlim=(0, 1))
+    above.set_title("both bits on, share of cells", loc="left")
+    up = changes.to_numpy() > 0
+    for chosen, marker, colour in [(up, ">", BLUE), (~up, "<", VERMILION)]:
+        places = np.flatnonzero(chosen)
+        values = changes.to_numpy()[chosen]
+        below.hlines(places, 0, values, color=colour, linestyle="-", lw=2)
+        below.plot(values, places, marker, color=colour, ms=7, linestyle="none")
+    below.axvline(0, color=GREY, linewidth=1, linestyle="-")
+    below.set_title("log2 change of the gene's share", loc="left")
+    for ax, names in [(above, carriers.index), (below, changes.index)]:
+        ax.set_yticks(range(len(names)), names)
+        ax.set_ylim(len(names) - 0.4, -0.6)
+        ax.tick_params(axis="y", length=0)
+    return figure
