@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 from qbmvae_mini.plotting.style import (
     COLOURS,
@@ -99,9 +100,11 @@ def bias_and_variance(families):
         offset, side = PLACES[i % len(PLACES)]
         for name, one in settings.items():
             point = (one.variance, one.bias)
-            ax.annotate(
+            text = ax.annotate(
                 name, point, offset, textcoords="offset points", ha=side
             )
+            # Legible where a line runs behind it.
+            text.set_path_effects([withStroke(linewidth=3, foreground="white")])
     ax.axvline(1, color=GREY, linewidth=1, linestyle=":")
     ax.set(xscale="log", yscale="log")
     ax.margins(x=0.1, y=0.08)
