@@ -51,10 +51,11 @@ def fit(
     ----------
     vae : VAE
         Trained in place, but for weights that ask for no gradient; ends with
-        its best weights, in ``eval()``.
+        its best weights, in ``eval()``. What is validated and kept are
+        averages over the latest steps: see `qbmvae_mini.averaging`.
     cells, validation : Cells
         `validation` may be empty: then all epochs are run and the last
-        weights stay.
+        average stays.
     max_epochs, batch_size : int
     lr : float
         Learning rate of Adam.

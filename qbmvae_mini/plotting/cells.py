@@ -14,6 +14,7 @@ from qbmvae_mini.plotting.style import (
     WIDTH,
     as_array,
     house_style,
+    key_below,
 )
 
 
@@ -91,6 +92,13 @@ def census(types, depth, batch):
     return figure
 
 
+def large_types(types, least):
+    """Names of the types of at least that many cells, the largest first."""
+    names, counts = np.unique(types, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return names[order][: (counts >= least).sum()]
+
+
 @house_style
 def map_of_cells(points, types, energy, least=50):
     """Cells on a plane, by type and by energy.
@@ -109,8 +117,7 @@ def map_of_cells(points, types, energy, least=50):
     """
     points, energy = as_array(points), as_array(energy)
     types = as_array(types).astype(str)
-    names, counts = np.unique(types, return_counts=True)
-    large = names[np.argsort(-counts, kind="stable")][: (counts >= least).sum()]
+    large = large_types(types, least)
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.3))
     for i, name in enumerate(large):
         left.plot(
@@ -142,15 +149,7 @@ def map_of_cells(points, types, energy, least=50):
         label=r"energy $E(\mu)$ (nats)",
         pad=0.02,
     )
-    key = figure.legend(
-        loc="outside lower center",
-        ncols=3,
-        handletextpad=0.1,
-        columnspacing=0.8,
-        labelspacing=0.2,
-    )
-    for handle in key.legend_handles:
-        handle.set_markersize(8)
+    key_below(figure, ncols=3)
     return figure
 
 

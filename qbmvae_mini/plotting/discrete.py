@@ -7,13 +7,11 @@ from matplotlib.patheffects import withStroke
 from qbmvae_mini.plotting.style import (
     COLOURS,
     GREY,
+    MARKERS,
     WIDTH,
     as_array,
     house_style,
 )
-
-#: Markers of estimators: told apart without colour.
-MARKERS = ("D", "s", "o", "^", "v", "P", "X")
 
 #: Where the labels of a family stand. The lines run side by side, so that
 #: labels go to different sides of them.

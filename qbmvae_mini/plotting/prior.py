@@ -11,6 +11,8 @@ from qbmvae_mini.plotting.style import (
     VERMILION,
     WIDTH,
     as_array,
+    draw_arrow,
+    draw_box,
     house_style,
 )
 
@@ -32,10 +34,10 @@ def qbm_vae():
         (7.1, "decoder"),
         (9.2, "law of\ncounts"),
     ]:
-        _box(ax, x, 4.9, text)
-    _box(ax, 5, 4.9, "bits\n$z$", boxstyle="circle,pad=0.25")
+        draw_box(ax, x, 4.9, text)
+    draw_box(ax, 5, 4.9, "bits\n$z$", boxstyle="circle,pad=0.25")
     for start, end in [(1.45, 2.0), (3.8, 4.42), (5.58, 6.2), (8.0, 8.5)]:
-        _arrow(ax, (start, 4.9), (end, 4.9))
+        draw_arrow(ax, (start, 4.9), (end, 4.9))
     heights = (2.8, 1.9, 1.0)
     for start in heights:
         for end in heights:
@@ -44,24 +46,14 @@ def qbm_vae():
         circle = {"markersize": 17, "mfc": "white", "mec": BLUE, "mew": 2}
         ax.plot([x] * 3, heights, "o", linestyle="none", **circle)
     ax.text(5, 0.15, "prior: a Boltzmann machine", ha="center")
-    _arrow(ax, (5, 4.2), (5, 3.1))
+    draw_arrow(ax, (5, 4.2), (5, 3.1))
     ax.text(4.8, 3.65, "positive phase:\nexact", ha="right", va="center")
-    _box(ax, 8.9, 1.9, "sampler", edgecolor=VERMILION)
-    _arrow(ax, (8.0, 1.9), (6.4, 1.9), color=VERMILION)
+    draw_box(ax, 8.9, 1.9, "sampler", edgecolor=VERMILION)
+    draw_arrow(ax, (8.0, 1.9), (6.4, 1.9), color=VERMILION)
     ax.text(
         7.9, 2.95, "negative phase:\ndrawn states", ha="center", va="center"
     )
     return figure
-
-
-def _box(ax, x, y, text, *, boxstyle="round,pad=0.45", edgecolor=BLACK):
-    box = {"boxstyle": boxstyle, "fc": "white", "ec": edgecolor, "lw": 1.5}
-    ax.text(x, y, text, ha="center", va="center", bbox=box)
-
-
-def _arrow(ax, start, end, color=BLACK):
-    style = {"arrowstyle": "-|>", "color": color, "lw": 2, "shrinkA": 0}
-    ax.annotate("", end, start, arrowprops=style | {"shrinkB": 0})
 
 
 @house_style

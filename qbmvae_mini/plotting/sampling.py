@@ -9,15 +9,13 @@ from qbmvae_mini.plotting.style import (
     COLOURS,
     DASHES,
     GREY,
+    MARKERS,
     ORANGE,
     SKY,
     WIDTH,
     as_array,
     house_style,
 )
-
-#: Markers of the dots that belong to the lines of `COLOURS`.
-MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 
 
 @house_style

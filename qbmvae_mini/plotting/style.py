@@ -20,6 +20,9 @@ GREY = "#767676"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 
+#: Markers of groups, in the order of `COLOURS`: told apart without colour.
+MARKERS = ("o", "^", "s", "D", "v", "P", "X")
+
 #: Width of a full figure in inches. Letters of 14 points on it are still
 #: 10 pixels high on a phone that is 360 pixels wide.
 WIDTH = 6.5
@@ -67,3 +70,28 @@ def as_array(values):
     if isinstance(values, torch.Tensor):
         return values.detach().cpu().numpy()
     return np.asarray(values)
+
+
+def draw_box(ax, x, y, text, *, boxstyle="round,pad=0.45", edgecolor=BLACK):
+    """A part of a diagram: text in a box about (x, y)."""
+    box = {"boxstyle": boxstyle, "fc": "white", "ec": edgecolor, "lw": 1.5}
+    ax.text(x, y, text, ha="center", va="center", bbox=box)
+
+
+def draw_arrow(ax, start, end, color=BLACK):
+    """What leads from one part of a diagram to another."""
+    style = {"arrowstyle": "-|>", "color": color, "lw": 2, "shrinkA": 0}
+    ax.annotate("", end, start, arrowprops=style | {"shrinkB": 0})
+
+
+def key_below(figure, ncols):
+    """One key for groups of small dots, below all panels."""
+    key = figure.legend(
+        loc="outside lower center",
+        ncols=ncols,
+        handletextpad=0.1,
+        columnspacing=0.8,
+        labelspacing=0.2,
+    )
+    for handle in key.legend_handles:
+        handle.set_markersize(8)

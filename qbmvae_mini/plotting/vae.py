@@ -3,20 +3,22 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from qbmvae_mini.plotting.cells import large_types
 from qbmvae_mini.plotting.style import (
     BLACK,
     BLUE,
     COLOURS,
     GREY,
+    MARKERS,
     SKY,
     VERMILION,
     WIDTH,
     as_array,
+    draw_arrow,
+    draw_box,
     house_style,
+    key_below,
 )
-
-#: Markers of groups, in the order of `COLOURS`: told apart without colour.
-MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 
 
 @house_style
@@ -40,8 +42,7 @@ def vae_parts():
         (3.3, 1.0, "KL to the prior:\nprice of the code", BLACK),
         (8.2, 1.0, r"$\log p(x \mid z)$:" "\nfit", BLACK),
     ]:
-        box = {"boxstyle": "round,pad=0.4", "fc": "white", "ec": colour}
-        ax.text(x, y, text, ha="center", va="center", bbox=box | {"lw": 1.5})
+        draw_box(ax, x, y, text, edgecolor=colour)
     for start, end in [
         ((1.05, 4.1), (1.75, 4.1)),
         ((3.65, 4.1), (4.1, 4.1)),
@@ -51,8 +52,7 @@ def vae_parts():
         ((2.9, 3.65), (3.2, 1.75)),
         ((8.0, 3.65), (8.15, 1.75)),
     ]:
-        style = {"arrowstyle": "-|>", "color": BLACK, "lw": 2}
-        ax.annotate("", end, start, arrowprops=style | {"shrinkA": 0})
+        draw_arrow(ax, start, end)
     ax.text(2.85, 2.75, r"$\mu, \sigma$", ha="right", va="center")
     return figure
 
@@ -285,8 +285,7 @@ def map_by_type(points, types, least=20):
     Figure
     """
     points, types = as_array(points), as_array(types).astype(str)
-    names, counts = np.unique(types, return_counts=True)
-    large = names[np.argsort(-counts, kind="stable")][: (counts >= least).sum()]
+    large = large_types(types, least)
     if len(large) > len(COLOURS):
         raise ValueError(
             f"{len(large)} types have at least {least} cells, but there are "
@@ -314,15 +313,7 @@ def map_by_type(points, types, least=20):
         )
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-    key = figure.legend(
-        loc="outside lower center",
-        ncols=2,
-        handletextpad=0.1,
-        columnspacing=0.8,
-        labelspacing=0.2,
-    )
-    for handle in key.legend_handles:
-        handle.set_markersize(8)
+    key_below(figure, ncols=2)
     return figure
 
 
