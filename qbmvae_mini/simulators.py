@@ -1,0 +1,376 @@
+"""Counts whose truth is known, made from the law of real ones.
+
+`fit_types` reads cells of the bundled pancreas (Baron et al. 2016) and takes,
+for each cell type, every gene's share of the counts, and for each gene one
+inverse dispersion. `simulate_batches`, `simulate_path` and `simulate_tree`
+draw new counts from negative binomials with these numbers. A model that
+assumes the same law is at home here: such data show whether a known truth
+comes back, and prove nothing about biology. The orders of types on the path
+and on the tree are made up; no pancreas grows like this.
+
+`split_into_twins` simulates less. Its counts are real ones, split by chance
+into two halves, and only the difference between the halves is made.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from qbmvae_mini import datasets
+from qbmvae_mini.cells import read_cells
+from qbmvae_mini.checks import check_seed, check_whole
+
+#: Types with fewer cells tell too little of their genes.
+LEAST_CELLS = 50
+
+#: Types along `simulate_path`, at times 0, 1/3, 2/3 and 1.
+PATH = ("acinar", "ductal", "delta", "beta")
+
+#: Types along `simulate_tree`, at times 0, 1/2 and 1.
+TREE = {"left": ("acinar", "ductal", "alpha"), "right": PATH[:2] + ("beta",)}
+
+#: Batches of `simulate_batches`, and the sd of a gene's log shift in each.
+BATCHES, SHIFT = ("A", "B", "C"), 0.5
+
+#: Beyond this inverse dispersion a law is Poisson for all that counts show.
+_LARGEST_R = 1e3
+
+
+class Fit(NamedTuple):
+    """What `fit_types` has taken from the pancreas."""
+
+    genes: np.ndarray  #: names, (genes,)
+    types: tuple  #: names
+    frequency: np.ndarray  #: of each type among the cells, (types,)
+    shares: np.ndarray  #: of the counts, rows sum to 1, (types, genes)
+    r: np.ndarray  #: inverse dispersions, (genes,)
+    library: np.ndarray  #: library size of each cell over `genes`, (cells,)
+
+
+def fit_types(n_genes=500, types=None):
+    r"""Fit a negative binomial a type and gene to the pancreas, by moments.
+
+    Genes are those with the largest share of the counts, averaged over the
+    types. With :math:`\ell_i` the library size of cell i over them,
+
+    .. math::
+
+        s_{tg} = \frac{\sum_{i \in t} x_{ig} + \bar\ell \, \bar s_g}
+                      {\sum_{i \in t} \ell_i + \bar\ell}, \qquad
+        \frac{1}{r_g} = \frac{\sum_i (x_{ig} - m_{ig})^2 - m_{ig}}
+                             {\sum_i m_{ig}^2}, \qquad
+        m_{ig} = \ell_i s_{t_i g}.
+
+    A type thus gets one average cell of all types, which keeps its logarithms
+    finite. The second formula equates the sums of
+    :math:`(x - m)^2` and of its mean :math:`m + m^2 / r` over all cells;
+    :math:`r` is at most 1,000.
+
+    Parameters
+    ----------
+    n_genes : int
+        At most the 2,000 of the data set.
+    types : sequence of str, optional
+        Cell types, by default all with 50 cells or more.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    ValueError
+        If there are fewer genes, or a type is unknown or too small.
+    """
+    adata = datasets.load_pancreas()
+    n_genes = check_whole("n_genes", n_genes, 1)
+    if n_genes > adata.n_vars:
+        raise ValueError(
+            f"n_genes is {n_genes}, but the pancreas has {adata.n_vars}; "
+            f"take at most {adata.n_vars}"
+        )
+    types = _chosen(adata.obs["cell_type"].value_counts(), types)
+    label = adata.obs["cell_type"].astype(str).to_numpy()
+    member = (label[:, None] == np.array(types)).astype(float)
+    member, x = member[member.any(1)], adata.X[np.isin(label, types)]
+
+    counts = member.T @ x  # (types, genes)
+    genes = np.argsort(-_rows_to_one(counts).mean(0), kind="stable")[:n_genes]
+    counts, x = counts[:, genes], x[:, genes].toarray()
+    library = x.sum(1, dtype=float)
+    average_cell = library.mean() * counts.sum(0) / counts.sum()
+    shares = _rows_to_one(counts + average_cell)
+    m = library[:, None] * (member @ shares)  # (cells, genes)
+    surplus = ((x - m) ** 2 - m).sum(0)
+    r = (m**2).sum(0) / np.maximum(surplus, (m**2).sum(0) / _LARGEST_R)
+    return Fit(
+        adata.var_names[genes].to_numpy(str),
+        types,
+        member.mean(0),
+        shares,
+        r,
+        library,
+    )
+
+
+def simulate_batches(n_cells=1000, n_genes=500, *, seed=0):
+    """Cells of real types in three batches, with a known shift a gene.
+
+    A cell's type and batch are independent. In batch b gene g has the type's
+    share times ``exp(var["shift_b"])``, and a batch's shares are scaled to sum
+    to 1 again. Shifts are Gaussian with sd 0.5.
+
+    Parameters
+    ----------
+    n_cells, n_genes : int
+    seed : int
+
+    Returns
+    -------
+    AnnData, shape (n_cells, n_genes)
+        Counts, float32 and CSR, no gene and no cell without one.
+        ``obs["cell_type"]``, ``obs["batch"]`` (A, B or C, equally probable),
+        ``obs["library"]`` (the mean of the cell's sum), ``var["r"]``,
+        ``var["shift_A"]`` to ``var["shift_C"]`` (natural logarithms).
+
+    Raises
+    ------
+    ValueError
+        If a number is of no use, or a cell or gene is left without a count.
+    """
+    n_cells, rng = check_whole("n_cells", n_cells, 1), _generator(seed)
+    fit = fit_types(n_genes)
+    cell_type = rng.choice(len(fit.types), n_cells, p=fit.frequency)
+    batch = rng.integers(len(BATCHES), size=n_cells)
+    shift = rng.normal(0, SHIFT, (len(BATCHES), n_genes))
+    shares = _rows_to_one(fit.shares[cell_type] * np.exp(shift[batch]))
+    obs = {
+        "cell_type": np.array(fit.types)[cell_type],
+        "batch": np.array(BATCHES)[batch],
+    }
+    adata = _draw(fit, shares, obs, rng)
+    for name, gene_shift in zip(BATCHES, shift, strict=True):
+        adata.var[f"shift_{name}"] = gene_shift
+    return adata
+
+
+def simulate_path(n_cells=1000, n_genes=500, *, seed=0):
+    """Cells along one continuous path through four real types.
+
+    Log shares move on straight lines from acinar (time 0) through ductal and
+    delta to beta cells (time 1). Times are uniform, and depth does not depend
+    on them.
+
+    Parameters
+    ----------
+    n_cells, n_genes : int
+    seed : int
+
+    Returns
+    -------
+    AnnData, shape (n_cells, n_genes)
+        As from `simulate_batches`, with ``obs["time"]`` in [0, 1] in place of
+        types and batches; ``uns["root"]`` is the name of the earliest cell.
+
+    Raises
+    ------
+    ValueError
+        If a number is of no use, or a cell or gene is left without a count.
+    """
+    n_cells, rng = check_whole("n_cells", n_cells, 1), _generator(seed)
+    fit = fit_types(n_genes, PATH)
+    time = rng.uniform(size=n_cells)
+    shares = path_shares(fit, PATH, time)
+    return _with_root(_draw(fit, shares, {"time": time}, rng))
+
+
+def simulate_tree(n_cells=1000, n_genes=500, *, seed=0):
+    """Cells along a path that forks at time 1/2.
+
+    The trunk leads from acinar to ductal cells, the left branch from there to
+    alpha and the right one to beta cells, as in `simulate_path`. Both branches
+    are equally probable.
+
+    Parameters
+    ----------
+    n_cells, n_genes : int
+    seed : int
+
+    Returns
+    -------
+    AnnData, shape (n_cells, n_genes)
+        As from `simulate_path`, and ``obs["branch"]``: trunk, left or right.
+
+    Raises
+    ------
+    ValueError
+        If a number is of no use, or a cell or gene is left without a count.
+    """
+    n_cells, rng = check_whole("n_cells", n_cells, 1), _generator(seed)
+    left, right = TREE.values()
+    fit = fit_types(n_genes, (*left, right[-1]))
+    time = rng.uniform(size=n_cells)
+    side = rng.choice(list(TREE), n_cells)
+    shares = np.where(
+        (side == "left")[:, None],
+        path_shares(fit, left, time),
+        path_shares(fit, right, time),
+    )
+    obs = {"time": time, "branch": np.where(time < 0.5, "trunk", side)}
+    return _with_root(_draw(fit, shares, obs, rng))
+
+
+def path_shares(fit, stops, time):
+    """Shares of the counts on the way through some types.
+
+    Logarithms of the shares are interpolated linearly between the stops,
+    which lie at equal distances of time; then shares are scaled to sum to 1.
+
+    Parameters
+    ----------
+    fit : Fit
+    stops : sequence of str
+        Two types or more.
+    time : array, shape (n,)
+        In [0, 1].
+
+    Returns
+    -------
+    array, shape (n, n_genes)
+    """
+    logs = np.log(fit.shares[[fit.types.index(name) for name in stops]])
+    place = np.asarray(time)[:, None] * (len(stops) - 1)  # 0 ... stops - 1
+    weight = 1 - np.abs(place - np.arange(len(stops)))  # (n, stops)
+    return _rows_to_one(np.exp(np.maximum(weight, 0) @ logs))
+
+
+def split_into_twins(adata, *, shift=0.5, seed=0):
+    """Each real cell twice: half of its counts in batch A, half in batch B.
+
+    Every single count goes to either half with probability 1/2. In batch B it
+    is then kept with its gene's probability, ``min(1, exp(shift (g - 2)))``
+    with a standard Gaussian g a gene: a log-normal shift, cut at 1 for one
+    gene in 44, and a loss of depth, as between real batches.
+
+    Parameters
+    ----------
+    adata : AnnData
+        Counts in ``X``.
+    shift : float
+        At least 0; at 0 nothing is lost.
+    seed : int
+
+    Returns
+    -------
+    AnnData, shape (2 n_cells, at most n_genes)
+        First all of batch A, then all of batch B, in the order of `adata`.
+        ``obs["batch"]`` is A or B, ``obs["twin"]`` the name of the source
+        cell; the other columns are the source's but for ``n_counts``, which
+        no longer holds. ``var["kept"]`` is the probability of the gene in B.
+        Genes that end without a single count are left out.
+
+    Raises
+    ------
+    TypeError
+        If `adata` is no AnnData, or its numbers are of no use as counts.
+    ValueError
+        If its numbers are not counts, or a half is left without one.
+    """
+    import anndata as ad
+    import pandas as pd
+
+    rng = _generator(seed)
+    if not (np.isscalar(shift) and np.isfinite(shift) and shift >= 0):
+        raise ValueError(f"shift is a number of at least 0, not {shift!r}")
+    # With its own genes given, a gene without a count is let through.
+    genes = getattr(adata, "var_names", ())
+    whole = read_cells(adata, genes=genes)[0].counts.astype(np.int64)
+    if not adata.obs_names.is_unique:
+        raise ValueError(
+            "names in adata.obs_names stand twice, so twins cannot be told; "
+            "call adata.obs_names_make_unique() first"
+        )
+    half = whole.copy()
+    half.data = rng.binomial(whole.data, 0.5)
+    other = (whole - half).tocsr()
+    kept = np.minimum(1, np.exp(shift * (rng.normal(size=adata.n_vars) - 2)))
+    other.data = rng.binomial(other.data, kept[other.indices])
+    counts = sparse.vstack([half, other], format="csr", dtype=np.float32)
+    counts.eliminate_zeros()
+
+    obs = adata.obs.drop(columns="n_counts", errors="ignore")
+    obs = pd.concat(
+        obs.assign(batch=batch, twin=obs.index).set_axis(
+            obs.index.astype(str) + f"-{batch}"
+        )
+        for batch in "AB"
+    )
+    obs["batch"] = obs["batch"].astype("category")
+    var = pd.DataFrame({"kept": kept}, index=genes)
+    seen = np.asarray(counts.sum(0)).ravel() > 0
+    twins = ad.AnnData(counts[:, seen], obs=obs, var=var[seen])
+    _check_no_empty(twins)
+    return twins
+
+
+def _generator(seed):
+    return np.random.default_rng(check_seed(seed))
+
+
+def _rows_to_one(array):
+    return array / array.sum(1, keepdims=True)
+
+
+def _chosen(cells_of, types):
+    """The types that are fitted, refused where they cannot be."""
+    known = cells_of.index[cells_of >= LEAST_CELLS]  # the largest first
+    types = tuple(known if types is None else types)
+    for name in types:
+        if name not in known:
+            raise ValueError(
+                f"{name!r} is no cell type of the pancreas with at least "
+                f"{LEAST_CELLS} cells; choose among {', '.join(known)}"
+            )
+    return types
+
+
+def _draw(fit, shares, obs, rng):
+    """Counts with these shares, (n_cells, n_genes), as an AnnData."""
+    import anndata as ad
+    import pandas as pd
+
+    library = rng.choice(fit.library, len(shares))
+    m = library[:, None] * shares
+    counts = rng.poisson(rng.gamma(fit.r, m / fit.r))  # a negative binomial
+    names = [f"cell{i}" for i in range(len(shares))]
+    obs = pd.DataFrame(obs | {"library": library}, index=names)
+    for name in obs.columns.difference(["time", "library"]):
+        obs[name] = obs[name].astype("category")
+    adata = ad.AnnData(
+        sparse.csr_matrix(counts, dtype=np.float32),
+        obs=obs,
+        var=pd.DataFrame({"r": fit.r}, index=fit.genes),
+    )
+    _check_no_empty(adata)
+    return adata
+
+
+def _with_root(adata):
+    adata.uns["root"] = str(adata.obs["time"].idxmin())
+    return adata
+
+
+def _check_no_empty(adata):
+    """Refuse a gene or a cell that chance has left without a count."""
+    for axis, names, advice in (
+        (1, adata.obs_names, "take fewer cells of low depth or more genes"),
+        (0, adata.var_names, "take more cells or fewer genes"),
+    ):
+        empty = np.asarray(adata.X.sum(axis)).ravel() == 0
+        if empty.any():
+            what = "cell" if axis else "gene"
+            raise ValueError(
+                f"{empty.sum()} of {len(names)} {what}s got no count, the "
+                f"first is {names[empty][0]!r}; {advice}, or another seed"
+            )
