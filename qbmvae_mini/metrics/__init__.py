@@ -1,0 +1,45 @@
+"""Scores of an embedding: what it keeps, what it mixes, how it orders.
+
+An embedding is an array of codes, one row a cell, of any model or of none.
+
+- `integration`: clusters against labels, batches mixed, twins found again.
+- `classification`: labels read off by a plain classifier.
+- `trajectory`: pseudotime and branches against a known truth.
+
+Each calls a well-kept library where there is one. Biology and mixing are
+never added up: noise mixes batches perfectly.
+"""
+
+from qbmvae_mini.metrics.classification import (
+    classify,
+    few_labels,
+    label_scores,
+)
+from qbmvae_mini.metrics.integration import (
+    biology,
+    biology_curve,
+    cluster,
+    lisi,
+    mixing,
+    twin_rank,
+)
+from qbmvae_mini.metrics.trajectory import (
+    branch_agreement,
+    order_scores,
+    pseudotime,
+)
+
+__all__ = [
+    "biology",
+    "biology_curve",
+    "branch_agreement",
+    "classify",
+    "cluster",
+    "few_labels",
+    "label_scores",
+    "lisi",
+    "mixing",
+    "order_scores",
+    "pseudotime",
+    "twin_rank",
+]

@@ -1,0 +1,135 @@
+"""What every score reads: checked codes and labels, and a graph of cells."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from qbmvae_mini.arrays import dense
+from qbmvae_mini.checks import check_seed
+
+#: Neighbours of a cell in every graph, itself counted, as in scanpy.
+NEIGHBOURS = 15
+
+
+def read_codes(name, codes):
+    """An embedding as float64, one row a cell.
+
+    Parameters
+    ----------
+    name : str
+        Names the argument in the sentence.
+    codes : array, shape (cells, numbers)
+
+    Returns
+    -------
+    ndarray of float64, shape (cells, numbers)
+
+    Raises
+    ------
+    TypeError
+        If it is not a dense array of numbers.
+    ValueError
+        If it is no table, is empty, or holds NaN or infinite values.
+    """
+    found = dense(name, codes).double().numpy()
+    if found.ndim != 2 or 0 in found.shape:
+        raise ValueError(
+            f"{name} is a table of cells x numbers, not an array of shape "
+            f"{found.shape}"
+        )
+    if not np.isfinite(found).all():
+        bad = np.flatnonzero(~np.isfinite(found).all(1))
+        raise ValueError(
+            f"{name} holds NaN or infinite values in {len(bad)} of "
+            f"{len(found)} rows, the first is row {bad[0]}; a model that gives "
+            "them has not been trained well"
+        )
+    return found
+
+
+def read_groups(name, groups, n_cells, least=1):
+    """Each cell's group as a word.
+
+    Parameters
+    ----------
+    name : str
+        Names the argument in the sentence.
+    groups : sequence, length cells
+        Words or numbers; a categorical column will do.
+    n_cells : int
+        How many there should be.
+    least : int
+        Fewer groups than this are refused.
+
+    Returns
+    -------
+    ndarray of str, shape (cells,)
+
+    Raises
+    ------
+    ValueError
+        If their number is not that of the cells, one is missing, or there
+        are fewer than `least` groups.
+    """
+    found = np.asarray(groups)
+    if found.shape != (n_cells,):
+        raise ValueError(
+            f"{name} has shape {found.shape} for {n_cells} cells; give one "
+            "value a cell"
+        )
+    missing = pd.isna(found)
+    if missing.any():
+        raise ValueError(
+            f"{name} is missing for {missing.sum()} of {n_cells} cells; give "
+            "every cell a value or leave those cells out"
+        )
+    found = found.astype(str)
+    groups = np.unique(found)
+    if len(groups) < least:
+        raise ValueError(
+            f"{name} has {len(groups)} group ({groups[0]!r}), and this score "
+            f"compares at least {least}"
+        )
+    return found
+
+
+def neighbour_graph(codes, seed=0):
+    """An AnnData with scanpy's graph of the nearest neighbours.
+
+    Parameters
+    ----------
+    codes : array, shape (cells, numbers)
+    seed : int
+
+    Returns
+    -------
+    AnnData
+        Its ``obsp["connectivities"]`` are those of UMAP (McInnes 2018).
+
+    Raises
+    ------
+    ValueError
+        If there are no more cells than neighbours.
+    """
+    codes = read_codes("codes", codes)
+    seed = check_seed(seed)
+    if len(codes) <= NEIGHBOURS:
+        raise ValueError(
+            f"codes has {len(codes)} cells; the graph joins each to "
+            f"{NEIGHBOURS}, so give at least {NEIGHBOURS + 1}"
+        )
+    import anndata as ad
+    import scanpy as sc
+
+    graph = ad.AnnData(
+        obs=pd.DataFrame(index=[str(i) for i in range(len(codes))]),
+        obsm={"codes": codes.astype(np.float32)},
+    )
+    with warnings.catch_warnings():
+        # Equal cells: distances of zero, and a graph that is still made.
+        warnings.simplefilter("ignore")
+        sc.pp.neighbors(
+            graph, NEIGHBOURS, use_rep="codes", random_state=seed % 2**32
+        )
+    return graph

@@ -1,0 +1,164 @@
+"""Scores of trajectories: cells in order, and on the right branch.
+
+Order is judged against a *known* truth. An order that came out of another
+embedding is no truth, only another answer.
+"""
+
+import numpy as np
+
+from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.metrics.embeddings import neighbour_graph, read_groups
+
+#: Group of the cells that the graph does not join to the root.
+UNREACHED = "unreached"
+
+
+def pseudotime(codes, root):
+    """Diffusion pseudotime of each cell from a root (Haghverdi 2016).
+
+    scanpy's, on the part of the neighbour graph that holds the root.
+
+    Parameters
+    ----------
+    codes : array, shape (cells, numbers)
+    root : int
+        Number of the cell where time starts.
+
+    Returns
+    -------
+    ndarray, shape (cells,)
+        0 at the root, 1 at the farthest cell. A cell that the graph does not
+        join to the root has infinite time, as in scanpy: it comes last,
+        together with all others like it. `order_scores` takes that as it is,
+        and the cells do not agree with any order among themselves.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of no use.
+    """
+    graph, reached = _from_root(codes, root)
+    time = np.full(len(reached), np.inf)
+    time[reached] = _dpt(graph, "dpt_pseudotime")
+    return time
+
+
+def order_scores(time, truth):
+    """Rank correlations of an order with the true one.
+
+    Parameters
+    ----------
+    time : array, shape (cells,)
+        A pseudotime; infinite values are equally late.
+    truth : array, shape (cells,)
+
+    Returns
+    -------
+    dict
+        ``kendall``, tau-b, and ``spearman``, both 1 for the same order, -1
+        for the reverse and 0 on average by chance. Times that are all equal
+        order nothing and score 0.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length, hold NaN, or the truth is all equal.
+    """
+    time, truth = (np.asarray(values, np.float64) for values in (time, truth))
+    if time.ndim != 1 or time.shape != truth.shape or len(time) < 2:
+        raise ValueError(
+            f"time has shape {time.shape} and truth {truth.shape}; give one "
+            "number a cell in both, for at least 2 cells"
+        )
+    for name, values in (("time", time), ("truth", truth)):
+        if np.isnan(values).any():
+            raise ValueError(
+                f"{name} is NaN for {np.isnan(values).sum()} of {len(values)} "
+                "cells; leave those cells out"
+            )
+    if (truth == truth[0]).all():
+        raise ValueError("truth is equal for all cells; it orders nothing")
+    if (time == time[0]).all():
+        return {"kendall": 0.0, "spearman": 0.0}
+    from scipy.stats import kendalltau, spearmanr
+
+    return {
+        "kendall": float(kendalltau(time, truth).statistic),
+        "spearman": float(spearmanr(time, truth).statistic),
+    }
+
+
+def branch_agreement(codes, root, branches, seed=0):
+    """How well the branches of an embedding agree with the true ones.
+
+    Branches are those that diffusion pseudotime finds at its first branching
+    (Haghverdi 2016, scanpy's ``dpt`` with ``n_branchings=1``): three, and
+    the cells near the fork that it leaves undecided. Agreement is the
+    adjusted Rand index (Hubert 1985). No part of the truth, and not the
+    number of its branches, is used to find them.
+
+    Parameters
+    ----------
+    codes : array, shape (cells, numbers)
+    root : int
+        Branches are sought in the part of the neighbour graph that holds this
+        cell; all other cells are one more group.
+    branches : sequence, length cells
+        The true branch of each cell, the trunk among them.
+    seed : int
+        Of the graph.
+
+    Returns
+    -------
+    float
+        1 for the same branches, 0 on average for branches at random. Cells
+        left undecided at the fork keep even a perfect embedding below 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of no use.
+    """
+    graph, reached = _from_root(codes, root, seed)
+    branches = read_groups("branches", branches, len(reached), least=2)
+    found = np.full(len(reached), UNREACHED, dtype=object)
+    try:
+        found[reached] = _dpt(graph, "dpt_groups", n_branchings=1)
+    except ValueError:  # scanpy stops at a branch without cells: all are equal
+        found[reached] = "all"
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score(branches, found.astype(str)))
+
+
+def _from_root(codes, root, seed=0):
+    """Diffusion map of the root's part of the graph, and who is in that part.
+
+    Given all parts at once, scanpy would spend a diffusion component of
+    eigenvalue 1 on each, which leaves few to order by; with many parts the
+    eigenvalues do not converge.
+    """
+    graph = neighbour_graph(codes, seed)
+    root = check_whole("root", root, 0)
+    if root >= graph.n_obs:
+        raise ValueError(
+            f"root is cell {root}, and codes has {graph.n_obs} cells; they are "
+            "counted from 0"
+        )
+    import scanpy as sc
+    from scipy.sparse.csgraph import connected_components
+
+    _, part = connected_components(graph.obsp["connectivities"])
+    reached = part == part[root]
+    graph = graph[reached].copy()
+    graph.uns["iroot"] = int(reached[:root].sum())
+    sc.tl.diffmap(graph, random_state=check_seed(seed) % 2**32)
+    return graph, reached
+
+
+def _dpt(graph, column, n_branchings=0):
+    import scanpy as sc
+
+    with sc.settings.verbosity.override(0):  # it would say where it hesitates
+        sc.tl.dpt(graph, n_branchings=n_branchings)
+    return graph.obs[column].to_numpy()
