@@ -65,7 +65,9 @@ def fit_types(n_genes=500, types=None):
     A type thus gets one average cell of all types, which keeps its logarithms
     finite. The second formula equates the sums of
     :math:`(x - m)^2` and of its mean :math:`m + m^2 / r` over all cells;
-    :math:`r` is at most 1,000.
+    :math:`r` is at most 1,000. Where one gene makes up much of a cell, as INS
+    does in beta cells, :math:`\ell_i` holds its noise as well, and its
+    :math:`r` comes out too large.
 
     Parameters
     ----------
