@@ -8,14 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 import pandas
 from tqdm import tqdm
 
-from qbmvae_mini.results import (
-    DROPOUTS,
-    code_hash,
-    compute_rows,
-    load,
-    table_path,
-)
-from qbmvae_mini.results.fits import base_of, jobs, rows_of
+from qbmvae_mini.results import code_hash, compute_rows, load, table_path
+from qbmvae_mini.results.fits import dropouts_of, jobs, rows_of
 
 
 def main():
@@ -27,14 +21,16 @@ def main():
     todo = [
         (dataset, model, split)
         for dataset, model, split in jobs()
-        if not all((dataset, name, split) in have for name in rows_of(model))
+        if not all(
+            (dataset, name, split) in have for name in rows_of(dataset, model)
+        )
     ]
     print(f"{len(rows)} rows are there, {len(todo)} fits to go (code {code})")
     # Split 0 chooses the dropout, so other splits and variants wait for it.
     chosen = {
         (row["dataset"], row["model"]): row["dropout"]
         for row in rows
-        if row["split"] == 0
+        if row["split"] == 0 and row["dropout"] > 0
     }
     spawn = multiprocessing.get_context("spawn")
     with (
@@ -44,21 +40,15 @@ def main():
         running = set()
         while todo or running:
             for job in list(todo):
-                dataset, model, split = job
-                base = base_of(model)
-                if split == 0 and model == base:
-                    dropouts = DROPOUTS
-                elif (dataset, base) in chosen:
-                    dropouts = (chosen[dataset, base],)
-                else:
-                    continue
-                running.add(pool.submit(compute_rows, *job, dropouts))
-                todo.remove(job)
+                dropouts = dropouts_of(*job, chosen)
+                if dropouts is not None:
+                    running.add(pool.submit(compute_rows, *job, dropouts))
+                    todo.remove(job)
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 made = future.result()
                 for row in made:
-                    if row["split"] == 0:
+                    if row["split"] == 0 and "dropout" in row:
                         place = row["dataset"], row["model"]
                         chosen[place] = row["dropout"]
                 rows = _write(rows, made, code)

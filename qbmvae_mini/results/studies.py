@@ -1,0 +1,225 @@
+"""Which cells are compared: bundled sets, subsets of them, simulated ones.
+
+A study is a set of cells with a question. The bundled sets are asked for the
+likelihood of held-out cells, and for their labels where experts gave some. The
+others have an answer that is known, or a batch effect, and say which.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from qbmvae_mini import datasets, simulators
+
+SPLITS = range(5)
+
+#: Shares of the cells; the rest trains.
+TEST, VALIDATION = 0.2, 0.1
+
+#: Cells of the pancreas that get a twin, and the genes they keep.
+TWINS, TWIN_GENES = 400, 1000
+
+
+@dataclass(frozen=True)
+class Study:
+    """A set of cells and what is asked of it.
+
+    Parameters
+    ----------
+    load : callable
+        Number of the split -> AnnData. Where the cells are simulated, each
+        split has its own.
+    tasks : tuple of str
+        Of "classification", "integration", "trajectory"; likelihood always.
+    batch_key : str, optional
+        Column of ``obs`` that the decoder is told.
+    labels : str, optional
+        Column of ``obs`` with the types.
+    dropout_of : str, optional
+        Bundled set whose search chose the dropouts; by default its own.
+    held_out : sequence of str, optional
+        Batches that are the test cells, one a split. Without it a fifth of
+        the cells, at random.
+    order : str, optional
+        Column of ``obs`` that orders the cells; ``uns["root"]`` names the
+        first.
+    without : sequence of str
+        Models that are not trained here, because each takes long.
+    """
+
+    load: Callable
+    tasks: tuple = ()
+    batch_key: str | None = None
+    labels: str | None = None
+    dropout_of: str | None = None
+    held_out: tuple = ()
+    order: str | None = None
+    without: tuple = ()
+
+    @property
+    def splits(self):
+        """Numbers of the splits."""
+        return range(len(self.held_out)) if self.held_out else SPLITS
+
+
+def _bundled(name):
+    return lambda split: datasets.load(name)
+
+
+def _healthy_marrow(split):
+    marrow = datasets.load("marrow")
+    return _with_counts(marrow[marrow.obs.donor != "AML1"])
+
+
+def _erythroid_arm(split):
+    marrow = datasets.load("marrow")
+    arm = marrow[marrow.obs.erythroid_arm]
+    held_out = marrow.var_names.isin(marrow.uns["haemoglobin_genes"])
+    cells = _with_counts(arm[:, ~held_out])
+    haemoglobin = np.asarray(arm[:, held_out].X.sum(axis=1)).ravel()
+    cells.obs["haemoglobin"] = haemoglobin / arm.obs.n_counts.to_numpy()
+    # The middle of the root cluster, in logs of shares that no model made.
+    root = cells[cells.obs.cluster == cells.uns["erythroid_arm"][0]]
+    share = root.X.toarray() / root.X.sum(axis=1)
+    logs = np.log1p(1e4 * np.asarray(share))
+    middle = np.square(logs - logs.mean(axis=0)).sum(axis=1).argmin()
+    cells.uns["root"] = root.obs_names[middle]
+    return cells
+
+
+def _twin_pancreas(split):
+    pancreas = datasets.load("pancreas")
+    totals = np.asarray(pancreas.X.sum(axis=0)).ravel()
+    genes = np.sort(np.argsort(-totals, kind="stable")[:TWIN_GENES])
+    order = np.random.default_rng(split).permutation(pancreas.n_obs)
+    cells = _with_counts(pancreas[np.sort(order[:TWINS]), genes])
+    return _with_counts(simulators.split_into_twins(cells, seed=split))
+
+
+def _with_counts(adata):
+    """A copy without genes that no cell has."""
+    seen = np.asarray(adata.X.sum(axis=0)).ravel() > 0
+    return adata[:, seen].copy()
+
+
+#: Name -> study. Clusters of marrow come from its own counts: they are labels
+#: to look at, and no truth.
+STUDIES = {
+    "pancreas": Study(
+        _bundled("pancreas"), ("classification",), "batch", "cell_type"
+    ),
+    "marrow": Study(_bundled("marrow"), batch_key="donor"),
+    "immune": Study(
+        _bundled("immune"), ("classification",), labels="cell_type"
+    ),
+    "pbmc68k": Study(_bundled("pbmc68k")),
+    "pancreas libraries": Study(
+        _bundled("pancreas"),
+        ("classification",),
+        "batch",
+        "cell_type",
+        dropout_of="pancreas",
+        held_out=("lib1", "lib2", "lib3"),
+        without=("Bernoulli 64", "scVI 10"),
+    ),
+    "healthy marrow": Study(
+        _healthy_marrow,
+        ("integration",),
+        "donor",
+        "cluster",
+        dropout_of="marrow",
+    ),
+    "twin pancreas": Study(
+        _twin_pancreas,
+        ("integration",),
+        "batch",
+        "cell_type",
+        dropout_of="pancreas",
+    ),
+    "simulated batches": Study(
+        lambda split: simulators.simulate_batches(seed=split),
+        ("integration",),
+        "batch",
+        "cell_type",
+        dropout_of="pancreas",
+    ),
+    "erythroid arm": Study(
+        _erythroid_arm,
+        ("trajectory",),
+        dropout_of="marrow",
+        order="haemoglobin",
+    ),
+    "simulated tree": Study(
+        lambda split: simulators.simulate_tree(seed=split),
+        ("trajectory",),
+        dropout_of="pancreas",
+        order="time",
+    ),
+}
+
+
+def load_cells(study, split=0):
+    """The cells of a study.
+
+    Parameters
+    ----------
+    study : str
+        Key of `STUDIES`.
+    split : int
+        Seeds what is simulated.
+
+    Returns
+    -------
+    AnnData
+    """
+    if study not in STUDIES:
+        raise ValueError(
+            f"Unknown study {study!r}: choose one of {', '.join(STUDIES)}."
+        )
+    return STUDIES[study].load(split)
+
+
+def split_study(study, split):
+    """Training and test cells of one split of a study.
+
+    Returns
+    -------
+    train, test : AnnData
+        See `split_cells`. Where a batch is held out, it is the test.
+    """
+    adata = load_cells(study, split)
+    held_out = STUDIES[study].held_out
+    if not held_out:
+        return split_cells(adata, split)
+    batch = adata.obs[STUDIES[study].batch_key]
+    return _seen_genes(adata, (batch == held_out[split]).to_numpy())
+
+
+def split_cells(adata, split):
+    """Training and test cells of one split.
+
+    Genes without a count in the training cells are dropped from both: a
+    model cannot learn them, and one without it would be refused.
+
+    Parameters
+    ----------
+    adata : AnnData
+    split : int
+        Seeds the split.
+
+    Returns
+    -------
+    train, test : AnnData
+        `train` includes the cells for early stopping.
+    """
+    order = np.random.default_rng(split).permutation(adata.n_obs)
+    is_test = np.zeros(adata.n_obs, dtype=bool)
+    is_test[order[: round(TEST * adata.n_obs)]] = True
+    return _seen_genes(adata, is_test)
+
+
+def _seen_genes(adata, is_test):
+    train = adata[~is_test]
+    seen = np.asarray(train.X.sum(axis=0)).ravel() > 0
+    return train[:, seen].copy(), adata[is_test, seen].copy()
