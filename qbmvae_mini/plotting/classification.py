@@ -1,0 +1,282 @@
+"""Figures of labels read off codes: how right, how sure, how few suffice."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from qbmvae_mini.plotting.style import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    DASHES,
+    GREY,
+    MARKERS,
+    VERMILION,
+    WIDTH,
+    as_array,
+    draw_arrow,
+    draw_box,
+    house_style,
+)
+
+
+@house_style
+def probe_parts():
+    """What sees which cells and which labels, as a diagram.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    ax.set(xlim=(0, 10), ylim=(-0.2, 6.2))
+    ax.axis("off")
+    high, low, middle = 4.6, 1.0, 2.8
+    for y, name in [(high, "training\ncells"), (low, "held-out\ncells")]:
+        draw_box(ax, 1.1, y, name)
+    draw_box(ax, 4.0, middle, "encoder\n(no labels)", edgecolor=BLUE)
+    draw_box(ax, 7.0, middle, "linear\nprobe", edgecolor=VERMILION)
+    draw_box(ax, 7.0, 5.6, "their labels")
+    draw_box(ax, 9.2, middle, "calls")
+    draw_box(ax, 9.0, 0.3, "true labels")
+    draw_arrow(ax, (2.1, high), (3.4, 3.7), BLUE)
+    draw_arrow(ax, (2.1, low), (3.4, 1.9))
+    draw_arrow(ax, (5.2, middle), (6.2, middle))
+    draw_arrow(ax, (7.0, 5.1), (7.0, 3.7), VERMILION)
+    draw_arrow(ax, (7.8, middle), (8.5, middle))
+    draw_arrow(ax, (9.2, 0.8), (9.2, 2.3))
+    ax.text(2.5, 5.2, "train", color=BLUE, va="center")
+    ax.text(7.2, 4.45, "train", color=VERMILION, va="center")
+    ax.text(5.1, 3.15, "codes", va="bottom", ha="left", fontsize=13)
+    ax.text(8.0, 1.5, "score", va="center", ha="left")
+    return figure
+
+
+@house_style
+def f1_by_type(scores, counts, intervals=None):
+    """F1 of each type, one marker a model, the commonest type on top.
+
+    Parameters
+    ----------
+    scores : DataFrame, shape (n_types, n_models)
+        Its index names the types.
+    counts : Series
+        Type -> number of cells that were scored.
+    intervals : DataFrame, shape (n_types, 2), optional
+        Lower and upper end by type, drawn as a grey bar.
+
+    Returns
+    -------
+    Figure
+    """
+    order = counts.loc[scores.index].sort_values(kind="stable").index
+    height = 0.33 * len(order) + 1.2
+    figure, ax = plt.subplots(figsize=(WIDTH, height))
+    places = np.arange(len(order))
+    if intervals is not None:
+        low, high = as_array(intervals.loc[order]).T
+        ax.barh(places, high - low, 0.75, left=low, color="#dddddd")
+    for i, name in enumerate(scores.columns):
+        ax.plot(
+            scores.loc[order, name],
+            places + 0.2 * (1 - i),
+            MARKERS[i],
+            color=COLOURS[i],
+            markersize=6,
+            linestyle="none",
+            label=name,
+        )
+    ax.set_yticks(places, [f"{t} ({counts[t]})" for t in order])
+    ax.set(xlabel="F1", xlim=(-0.03, 1.03), ylim=(-0.6, len(order) - 0.4))
+    ax.tick_params(axis="y", length=0)
+    figure.legend(
+        loc="outside upper center",
+        ncols=len(scores.columns),
+        handletextpad=0.1,
+        columnspacing=1,
+    )
+    return figure
+
+
+@house_style
+def few_label_curves(curves, budgets):
+    """A score against the number of labelled cells of each type.
+
+    Parameters
+    ----------
+    curves : dict of str to dict of str to array, shape (n_budgets, n_draws)
+        A panel's title, its models, and their scores: the line is the mean
+        over draws of labelled cells, the bar runs from lowest to highest.
+    budgets : sequence of int
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = plt.subplots(
+        1, len(curves), figsize=(WIDTH, 3.9), sharey=True, squeeze=False
+    )
+    budgets = as_array(budgets)
+    for ax, (title, models) in zip(axes.flat, curves.items(), strict=True):
+        for i, (name, scores) in enumerate(models.items()):
+            scores = as_array(scores)
+            mean = scores.mean(axis=1)
+            ends = [mean - scores.min(axis=1), scores.max(axis=1) - mean]
+            ax.errorbar(
+                budgets * 1.06 ** (i - 1),  # side by side, not on each other
+                mean,
+                yerr=ends,
+                marker=MARKERS[i],
+                color=COLOURS[i],
+                linestyle=DASHES[i],
+                elinewidth=1,
+                label=name,
+            )
+        ax.set(title=title, xscale="log", xlabel="labels a type")
+        ax.set_xticks(budgets, [str(n) for n in budgets])
+        ax.minorticks_off()
+    axes[0, 0].set(ylabel="macro-F1")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(
+        [handle[0] for handle in handles],
+        names,
+        loc="outside lower center",
+        ncols=len(names),
+        handlelength=2.6,
+        columnspacing=1,
+    )
+    return figure
+
+
+@house_style
+def reliability(groups, bins=10):
+    """How often calls are right against how sure they were.
+
+    Parameters
+    ----------
+    groups : dict of str to (confidence, right)
+        A panel's title; for each cell the probability of its call, and
+        whether the call is right.
+    bins : int
+        Equal bins of the confidence, the upper end included.
+
+    Returns
+    -------
+    Figure
+        Above: share of right calls in each bin with its exact 95% interval
+        (Clopper and Pearson 1934), at the mean confidence of the bin.
+        Below: cells of each bin.
+    """
+    from scipy import stats
+
+    figure, axes = plt.subplots(
+        2,
+        len(groups),
+        figsize=(WIDTH, 4.6),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        height_ratios=[2.6, 1],
+    )
+    for (above, below), (title, each) in zip(
+        axes.T, groups.items(), strict=True
+    ):
+        confidence, right = map(as_array, each)
+        place = np.ceil(confidence * bins).astype(int).clip(1, bins)
+        above.axline((0, 0), slope=1, color=GREY, linewidth=1, linestyle="-")
+        for k in np.unique(place):
+            inside = place == k
+            found = stats.binomtest(int(right[inside].sum()), int(inside.sum()))
+            ends = found.proportion_ci()
+            x = confidence[inside].mean()
+            above.plot([x, x], ends, color=GREY, linestyle="-", linewidth=1.5)
+            above.plot(x, right[inside].mean(), "o", color=BLUE, markersize=6)
+        edges = (np.arange(bins) + 0.5) / bins
+        cells = np.bincount(place, minlength=bins + 1)[1:]
+        below.bar(edges, cells, 0.8 / bins, color=BLUE)
+        above.set(title=title, xlim=(0, 1.02), ylim=(-0.03, 1.03))
+        below.set(xlabel="confidence")
+        below.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes[0, 0].set(ylabel="share right")
+    axes[1, 0].set(ylabel="cells")
+    return figure
+
+
+@house_style
+def score_margins(groups, margin=0.02, label="difference in macro-F1"):
+    """Mean differences with their intervals beside a margin, a panel a set.
+
+    Parameters
+    ----------
+    groups : dict of str to dict of str to (mean, lower, upper)
+        A panel's title, the rows in it, and their numbers. A row that a
+        panel lacks stays empty there.
+    margin : float
+        How much lower still passes; drawn as a dashed line at its minus.
+    label : str
+        What the differences are of.
+
+    Returns
+    -------
+    Figure
+    """
+    rows = list(dict.fromkeys(row for each in groups.values() for row in each))
+    figure, axes = plt.subplots(
+        1,
+        len(groups),
+        figsize=(WIDTH, 0.36 * len(rows) + 1.4),
+        sharey=True,
+        squeeze=False,
+    )
+    for ax, (title, numbers) in zip(axes.flat, groups.items(), strict=True):
+        ax.axvline(0, color=GREY, linewidth=1, linestyle="-")
+        ax.axvline(-margin, color=VERMILION, linewidth=1.5, linestyle="--")
+        for row, (mean, lower, upper) in numbers.items():
+            y = rows.index(row)
+            ax.plot([lower, upper], [y, y], color=BLUE, linestyle="-")
+            ax.plot(mean, y, "D", color=BLUE, markersize=6)
+        ax.set(title=title)
+        ax.locator_params(axis="x", nbins=3)
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+    axes[0, 0].set_yticks(range(len(rows)), rows)
+    axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
+    figure.supxlabel(label, fontsize=14)
+    return figure
+
+
+@house_style
+def inflated_scores(table, label="macro-F1"):
+    """A score with a leak and without, one row a leak.
+
+    Parameters
+    ----------
+    table : DataFrame, shape (n_leaks, 2)
+        Columns ``honest`` and ``leaked``.
+    label : str
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.62 * len(table) + 1.3))
+    places = np.arange(len(table))
+    for y, (honest, leaked) in enumerate(as_array(table[["honest", "leaked"]])):
+        ax.plot([honest, leaked], [y, y], color=BLACK, linestyle="-", lw=1)
+    for name, marker, colour in [
+        ("honest", "o", BLUE),
+        ("leaked", "^", VERMILION),
+    ]:
+        ax.plot(
+            table[name],
+            places,
+            marker,
+            color=colour,
+            markersize=9,
+            linestyle="none",
+            label=name,
+        )
+    ax.set_yticks(places, table.index)
+    ax.set(xlabel=label, xlim=(-0.03, 1.03), ylim=(len(table) - 0.5, -0.5))
+    ax.tick_params(axis="y", length=0)
+    figure.legend(loc="outside upper center", ncols=2, handletextpad=0.1)
+    return figure
