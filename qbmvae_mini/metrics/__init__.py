@@ -5,6 +5,7 @@ An embedding is an array of codes, one row a cell, of any model or of none.
 - `integration`: clusters against labels, batches mixed, twins found again.
 - `classification`: labels read off by a plain classifier.
 - `trajectory`: pseudotime and branches against a known truth.
+- `generation`: no scores of codes, but checks of new cells against real ones.
 
 Each calls a well-kept library where there is one. Biology and mixing are
 never added up: noise mixes batches perfectly.
@@ -14,6 +15,13 @@ from qbmvae_mini.metrics.classification import (
     classify,
     few_labels,
     label_scores,
+)
+from qbmvae_mini.metrics.generation import (
+    correlation_error,
+    coverage,
+    gene_errors,
+    nearest_distance,
+    real_or_generated,
 )
 from qbmvae_mini.metrics.integration import (
     biology,
@@ -35,11 +43,16 @@ __all__ = [
     "branch_agreement",
     "classify",
     "cluster",
+    "correlation_error",
+    "coverage",
     "few_labels",
+    "gene_errors",
     "label_scores",
     "lisi",
     "mixing",
+    "nearest_distance",
     "order_scores",
     "pseudotime",
+    "real_or_generated",
     "twin_rank",
 ]

@@ -9,6 +9,9 @@ import numpy as np
 from qbmvae_mini.checks import check_seed, check_whole
 from qbmvae_mini.metrics.embeddings import neighbour_graph, read_groups
 
+#: Diffusion components, as many as scanpy's dpt takes besides the constant one.
+COMPONENTS = 9
+
 #: Group of the cells that the graph does not join to the root.
 UNREACHED = "unreached"
 
@@ -145,20 +148,52 @@ def _from_root(codes, root, seed=0):
             f"root is cell {root}, and codes has {graph.n_obs} cells; they are "
             "counted from 0"
         )
-    import scanpy as sc
     from scipy.sparse.csgraph import connected_components
 
     _, part = connected_components(graph.obsp["connectivities"])
     reached = part == part[root]
     graph = graph[reached].copy()
     graph.uns["iroot"] = int(reached[:root].sum())
-    sc.tl.diffmap(graph, random_state=check_seed(seed) % 2**32)
+    graph.obsm["X_diffmap"] = _diffusion_map(graph, check_seed(seed))
+    # Already weighted: eigenvalue 1/2 has weight (1/2) / (1 - 1/2) = 1.
+    graph.uns["diffmap_evals"] = np.full(COMPONENTS, 0.5)
     return graph, reached
+
+
+def _diffusion_map(graph, seed):
+    """Coordinates whose distances are those of diffusion pseudotime.
+
+    Component j is the eigenvector of the transition matrix that belongs to
+    the j-th largest eigenvalue lambda below 1, times lambda / (1 - lambda)
+    (Haghverdi 2016). scanpy gives no such weight to eigenvalues of 0.9994 or
+    more, since it stores them in float32, and has no order left for cells on
+    a thin path. So they are worked out here, in float64.
+
+    Returns
+    -------
+    ndarray, shape (cells, COMPONENTS)
+        Zero where there are fewer cells than components.
+    """
+    import scanpy as sc
+    from scipy.sparse.linalg import eigsh
+
+    graph.obsp["connectivities"] = graph.obsp["connectivities"].astype(float)
+    near = sc.Neighbors(graph)
+    near.compute_transitions()
+    n = min(COMPONENTS + 1, graph.n_obs - 1)
+    start = np.random.default_rng(seed).standard_normal(graph.n_obs)
+    values, vectors = eigsh(near.transitions_sym, n, which="LA", v0=start)
+    # Sorted upwards, so the last is the stationary state.
+    values, vectors = values[-2::-1], vectors[:, -2::-1]
+    distance = np.maximum(1 - values, np.finfo(float).eps)
+    found = np.zeros((graph.n_obs, COMPONENTS))
+    found[:, : n - 1] = vectors * values / distance
+    return found
 
 
 def _dpt(graph, column, n_branchings=0):
     import scanpy as sc
 
     with sc.settings.verbosity.override(0):  # it would say where it hesitates
-        sc.tl.dpt(graph, n_branchings=n_branchings)
+        sc.tl.dpt(graph, COMPONENTS, n_branchings=n_branchings)
     return graph.obs[column].to_numpy()
