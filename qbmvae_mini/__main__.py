@@ -13,6 +13,7 @@ from the training cells, which a saved model does not hold.
 import argparse
 import sys
 import time
+import warnings
 from pathlib import Path
 
 #: Widths unless another is asked for. The encoder gives 64 numbers a cell
@@ -42,7 +43,10 @@ def main(argv=None):
     arguments = _parser().parse_args(argv)
     command = f"python -m qbmvae_mini {arguments.command}"
     try:
-        arguments.run(arguments)
+        with warnings.catch_warnings():
+            # Two cells may share a name; of two genes our own words tell.
+            warnings.filterwarnings("ignore", ".*names are not unique")
+            arguments.run(arguments)
     except (KeyError, OSError, TypeError, ValueError) as error:
         print(f"{command}: {_sentence(error)}", file=sys.stderr)
         return 2

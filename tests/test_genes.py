@@ -1,0 +1,137 @@
+"""Choosing genes: against scanpy, and against the formula written out."""
+
+import anndata
+import numpy as np
+import pytest
+import scanpy as sc
+from synthetic import two_clusters, unchanged, with_counts
+
+from qbmvae_mini.genes import choose_genes
+
+
+@pytest.fixture
+def adata():
+    """Sixty cells; thirty genes that vary ever more, from no more than chance.
+
+    The depth of a batch's cells is its own.
+    """
+    rng = np.random.default_rng(0)
+    rise = rng.normal(size=(60, 30)) * np.linspace(0, 1.5, 30)
+    made = two_clusters(n_cells=60)
+    deep = np.where(made.obs["batch"] == "left", 20, 5)[:, None]
+    counts = rng.poisson(deep * np.exp(rise) * rng.gamma(5, 0.2, (60, 1)))
+    return with_counts(made, counts.astype(np.float32) + 1)  # none is empty
+
+
+def by_hand(counts):
+    """Variance of clipped Pearson residuals with theta = 100, (genes,)."""
+    x = counts.astype(np.float64)
+    x = x[:, x.sum(axis=0) > 0]
+    mean = np.outer(x.sum(axis=1), x.sum(axis=0)) / x.sum()
+    residual = (x - mean) / np.sqrt(mean + mean**2 / 100)
+    clip = np.sqrt(len(x))
+    found = np.zeros(counts.shape[1])
+    found[counts.sum(axis=0) > 0] = residual.clip(-clip, clip).var(axis=0)
+    return found
+
+
+def best(score, names, n):
+    """The `n` names of highest score, in their order."""
+    return [names[i] for i in sorted(np.argsort(-score)[:n])]
+
+
+@pytest.mark.parametrize("n_genes", [1, 7, 29])
+def test_without_batches_the_genes_are_those_of_scanpy(adata, n_genes):
+    table = sc.experimental.pp.highly_variable_genes(
+        adata, n_top_genes=n_genes, inplace=False
+    )
+    wanted = list(adata.var_names[table["highly_variable"].to_numpy()])
+    with unchanged(adata):
+        assert choose_genes(adata, n_genes) == wanted
+    assert wanted == best(by_hand(adata.X), adata.var_names, n_genes)
+
+
+def test_with_batches_it_is_the_mean_over_cells_within_batches(adata):
+    batch = adata.obs["batch"].to_numpy()
+    adata.X[batch == "left", 25] = 0  # a gene that one batch never shows
+    score = sum(
+        (batch == name).mean() * by_hand(adata.X[batch == name])
+        for name in ("left", "right")
+    )
+    wanted = best(score, adata.var_names, 10)
+    with unchanged(adata):
+        assert choose_genes(adata, 10, batch_key="batch") == wanted
+    assert choose_genes(adata, 10) != wanted
+
+
+def test_a_gene_that_only_differs_between_batches_is_not_chosen():
+    rng = np.random.default_rng(1)
+    adata = two_clusters(n_cells=200)
+    counts = rng.poisson(5.0, (200, 30)).astype(np.float32)
+    counts[:, 4] = rng.poisson(5.0 * rng.gamma(2, 0.5, 200))  # within
+    counts[:, 9] = rng.poisson(
+        np.where(adata.obs["batch"] == "left", 1.0, 15.0)
+    )
+    adata = with_counts(adata, counts + 1)
+    assert choose_genes(adata, 1) == ["gene9"]
+    assert choose_genes(adata, 1, batch_key="batch") == ["gene4"]
+
+
+def test_a_batch_of_one_cell_hardly_matters(adata):
+    """scanpy's own batch_key would give it as much to say as all others."""
+    wanted = choose_genes(adata, 5)
+    adata.obs["batch"] = ["alone", *["others"] * 59]
+    assert len(set(choose_genes(adata, 5, batch_key="batch")) - set(wanted)) < 2
+
+
+def test_genes_without_a_count_are_never_chosen(adata):
+    adata.X[:, [2, 29]] = 0
+    counted = [f"gene{i}" for i in range(29) if i != 2]
+    for n_genes in (28, 29, 30, 2000):
+        assert choose_genes(adata, n_genes) == counted
+    assert set(choose_genes(adata, 27)) < set(counted)
+
+
+def test_the_order_of_cells_and_genes_changes_nothing(adata):
+    rng = np.random.default_rng(2)
+    mixed = adata[rng.permutation(60), rng.permutation(30)].copy()
+    found = choose_genes(mixed, 8, batch_key="batch")
+    assert found == [name for name in mixed.var_names if name in found]
+    assert set(found) == set(choose_genes(adata, 8, batch_key="batch"))
+
+
+def test_counts_may_stand_in_a_layer(adata):
+    wanted = choose_genes(adata, 8)
+    adata.layers["counts"], adata.X = adata.X, np.log1p(adata.X)
+    with unchanged(adata):
+        assert choose_genes(adata, 8, layer="counts") == wanted
+    with pytest.raises(ValueError, match="adata.X holds .*log-transformed"):
+        choose_genes(adata, 8)
+
+
+def test_a_cell_that_shows_none_of_the_chosen_genes_is_refused(adata):
+    assert "gene0" not in choose_genes(adata, 5)
+    adata.X[7] = 0
+    adata.X[7, 0] = 3
+    words = "1 of 60 cells have no count in the 5 chosen .* first is 'cell7'"
+    with unchanged(adata), pytest.raises(ValueError, match=words):
+        choose_genes(adata, 5)
+
+
+@pytest.mark.parametrize("n_genes", [0, -1, 2.5, "all", None, True])
+def test_the_number_of_genes_is_a_whole_number(adata, n_genes):
+    with pytest.raises(ValueError, match="n_genes is a whole number of at"):
+        choose_genes(adata, n_genes)
+
+
+def test_what_is_no_set_of_counts_is_refused(adata):
+    with pytest.raises(TypeError, match="adata is an AnnData, not ndarray"):
+        choose_genes(adata.X)
+    with pytest.raises(KeyError, match="no column 'donor'"):
+        choose_genes(adata, batch_key="donor")
+    twice = adata.copy()
+    twice.var_names = ["gene0", *adata.var_names[:-1]]
+    with pytest.raises(ValueError, match="'gene0' stands twice"):
+        choose_genes(twice)
+    with pytest.raises(ValueError, match="holds no genes"):
+        choose_genes(anndata.AnnData(np.zeros((3, 0), dtype=np.float32)))
