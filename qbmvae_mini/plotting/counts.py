@@ -1,0 +1,333 @@
+"""Figures of counts: cells, depth, laws of counts, zeros, logs, leaks."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy import stats
+
+from qbmvae_mini.plotting.style import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    DASHES,
+    GREY,
+    MARKERS,
+    ORANGE,
+    VERMILION,
+    WIDTH,
+    as_array,
+    house_style,
+)
+
+
+@house_style
+def census(types, depth, batch):
+    """How many cells each type has, and how deep each library is.
+
+    Parameters
+    ----------
+    types, batch : sequence of str, one a cell
+    depth : array, shape (n_cells,)
+        Counts of each cell.
+
+    Returns
+    -------
+    Figure
+    """
+    names, counts = np.unique(as_array(types).astype(str), return_counts=True)
+    order = np.argsort(counts)
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(WIDTH, 4.4), width_ratios=[1.2, 1]
+    )
+    bars = left.barh(names[order], counts[order], color=BLUE)
+    left.bar_label(bars, padding=3)
+    left.set(xscale="log", title="cells of each type")
+    left.margins(x=0.25, y=0.02)
+    left.set_xticks([])
+    left.minorticks_off()
+    left.tick_params(axis="y", length=0)
+    left.spines["bottom"].set_visible(False)
+    depth, batch = as_array(depth), as_array(batch).astype(str)
+    edges = np.geomspace(depth.min(), depth.max(), 25)
+    styles = zip(np.unique(batch), COLOURS, DASHES, strict=False)
+    for name, colour, dash in styles:
+        right.hist(
+            depth[batch == name],
+            edges,
+            histtype="step",
+            color=colour,
+            linestyle=dash,
+            linewidth=2,
+            label=name,
+        )
+    right.set(xscale="log", title="cells of each depth", xlabel="UMIs a cell")
+    right.set_ylim(top=1.4 * right.get_ylim()[1])  # room for the legend
+    right.legend(loc="upper right", handlelength=1.6, borderpad=0)
+    return figure
+
+
+@house_style
+def rates_and_counts(rates, counts, m, r):
+    """Gamma rates, and the counts drawn from them.
+
+    Parameters
+    ----------
+    rates : array, shape (n,)
+        Drawn rates.
+    counts : array of int, shape (n,)
+        A Poisson count of each rate.
+    m, r : float
+        Mean and inverse dispersion. Left the Gamma density of shape r and
+        mean m is drawn, right the negative binomial and the Poisson law.
+
+    Returns
+    -------
+    Figure
+    """
+    rates, counts = as_array(rates), as_array(counts).astype(int)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.6))
+    end = np.quantile(rates, 0.995)
+    left.hist(rates, 30, range=(0, end), density=True, color=GREY, alpha=0.45)
+    grid = np.linspace(end / 500, end, 200)
+    left.plot(grid, stats.gamma.pdf(grid, r, scale=m / r), color=BLUE)
+    left.set(title="rates", xlabel="rate", ylabel="density")
+    x = np.arange(int(np.quantile(counts, 0.99)) + 1)
+    seen = np.bincount(counts, minlength=len(x))[: len(x)] / len(counts)
+    right.bar(x, seen, color=GREY, alpha=0.45, label="drawn")
+    for law, marker, colour, label in [
+        (stats.nbinom(r, r / (r + m)), "o", BLUE, "neg. binomial"),
+        (stats.poisson(m), "^", VERMILION, "Poisson"),
+    ]:
+        right.plot(x, law.pmf(x), marker, color=colour, ls="none", label=label)
+    right.set(title="counts", xlabel="count", ylabel="probability")
+    right.set_ylim(top=1.5 * right.get_ylim()[1])  # room for the legend
+    right.legend(handletextpad=0.3, borderpad=0)
+    return figure
+
+
+@house_style
+def mean_and_variance(mean, variance, r):
+    """Variance of genes against their mean, with two laws.
+
+    Parameters
+    ----------
+    mean, variance : array, shape (n_genes,)
+    r : float
+        Inverse dispersion of the negative binomial law drawn.
+
+    Returns
+    -------
+    Figure
+    """
+    mean, variance = as_array(mean), as_array(variance)
+    figure, ax = plt.subplots(figsize=(WIDTH, 4.2))
+    ax.plot(mean, variance, ".", color=GREY, markersize=4, linestyle="none")
+    grid = np.geomspace(mean.min(), mean.max(), 100)
+    negative = grid + grid**2 / r
+    label = f"neg. binomial, r = {r:.2g}"
+    ax.plot(grid, negative, color=BLUE, linestyle="-", label=label)
+    ax.plot(grid, grid, color=VERMILION, linestyle="--", label="Poisson")
+    ax.set(xscale="log", yscale="log")
+    ax.set(xlabel="mean count", ylabel="variance")
+    ax.minorticks_off()
+    ax.legend(loc="upper left")
+    return figure
+
+
+@house_style
+def zeros(observed, expected):
+    """Share of zeros of each gene: seen, and by each law.
+
+    Parameters
+    ----------
+    observed : array, shape (n_genes,)
+    expected : dict of str to array, shape (n_genes,)
+        Name of a law -> share of zeros by it; a panel each.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = plt.subplots(
+        1, len(expected), figsize=(WIDTH, 3.6), sharey=True, squeeze=False
+    )
+    for ax, (title, share) in zip(axes.flat, expected.items(), strict=True):
+        ax.axline((0, 0), slope=1, color=BLACK, linewidth=1, linestyle="-")
+        ax.plot(
+            as_array(share),
+            as_array(observed),
+            ".",
+            color=BLUE,
+            markersize=4,
+            linestyle="none",
+        )
+        ax.set(title=title, xlabel="zeros expected")
+        ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal")
+    axes[0, 0].set(ylabel="zeros seen")
+    return figure
+
+
+@house_style
+def nats_by_mean(mean, differences):
+    """How many nats two laws differ by, gene by gene.
+
+    Parameters
+    ----------
+    mean : array, shape (n_genes,)
+        Mean count of each gene.
+    differences : dict of str to array, shape (n_genes,)
+        Title of a panel -> difference of log probabilities, in nats.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = plt.subplots(
+        1, len(differences), figsize=(WIDTH, 3.6), sharey=True, squeeze=False
+    )
+    for ax, (title, nats) in zip(axes.flat, differences.items(), strict=True):
+        ax.axhline(0, color=BLACK, linewidth=1, linestyle="-")
+        ax.plot(
+            as_array(mean),
+            as_array(nats),
+            ".",
+            color=BLUE,
+            markersize=4,
+            linestyle="none",
+        )
+        ax.set(title=title, xlabel="mean count of the gene", xscale="log")
+        ax.set_xticks([0.1, 1, 10, 100, 1000])
+        ax.minorticks_off()
+    axes[0, 0].set(ylabel="nats a cell")
+    return figure
+
+
+@house_style
+def log_changes(depth, changes, truth):
+    """Change of the mean log, against the depth of the cells.
+
+    Parameters
+    ----------
+    depth : array, shape (n,)
+        UMIs a cell.
+    changes : dict of str to array, shape (n,)
+        Name of a gene -> difference of mean logs at each depth.
+    truth : float
+        The true log change, drawn as a level line.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.8))
+    ax.axhline(truth, color=BLACK, linewidth=1, linestyle="-")
+    styles = zip(changes.items(), COLOURS, DASHES, MARKERS, strict=False)
+    for (name, change), colour, dash, marker in styles:
+        ax.plot(
+            as_array(depth),
+            as_array(change),
+            marker,
+            color=colour,
+            linestyle=dash,
+            label=name,
+        )
+    ax.set(xscale="log", xlabel="UMIs a cell", ylabel="change of the mean log")
+    ax.set_ylim(bottom=0)
+    ax.minorticks_off()
+    ax.legend(title="share of the gene", loc="lower right")
+    return figure
+
+
+@house_style
+def cells_by_groups(points, groups, largest=6):
+    """The same map of cells once for each way to group them.
+
+    Parameters
+    ----------
+    points : array, shape (n_cells, 2)
+    groups : dict of str to sequence of str, one a cell
+        Title of a panel -> group of each cell.
+    largest : int, at most 7
+        So many groups a panel have a marker of their own; the cells of all
+        others are grey crosses.
+
+    Returns
+    -------
+    Figure
+    """
+    points = as_array(points)
+    figure, axes = plt.subplots(
+        1, len(groups), figsize=(WIDTH, 5.2), squeeze=False
+    )
+    for ax, (title, labels) in zip(axes.flat, groups.items(), strict=True):
+        labels = as_array(labels).astype(str)
+        names, counts = np.unique(labels, return_counts=True)
+        names = names[np.argsort(-counts, kind="stable")][:largest]
+        rest = ~np.isin(labels, names)
+        if rest.any():
+            ax.plot(
+                *points[rest].T,
+                "x",
+                color=GREY,
+                markersize=3,
+                linestyle="none",
+                label="others",
+            )
+        for name, colour, marker in zip(names, COLOURS, MARKERS, strict=False):
+            ax.plot(
+                *points[labels == name].T,
+                marker,
+                color=colour,
+                markersize=3,
+                linestyle="none",
+                label=name,
+            )
+        ax.set(title=title, xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0),
+            ncols=2,
+            markerscale=2.5,
+            handletextpad=0,
+            columnspacing=0.4,
+            labelspacing=0.2,
+        )
+    return figure
+
+
+@house_style
+def leak(depth, counts, makers):
+    """Counts of a gene in cells that make it, and in cells that do not.
+
+    Parameters
+    ----------
+    depth, counts : array, shape (n_cells,)
+        UMIs of each cell, and those of the gene. A count of zero is drawn as
+        a half.
+    makers : array of bool, shape (n_cells,)
+
+    Returns
+    -------
+    Figure
+    """
+    depth, makers = as_array(depth), as_array(makers).astype(bool)
+    counts = np.maximum(as_array(counts), 0.5)
+    figure, ax = plt.subplots(figsize=(WIDTH, 4))
+    for chosen, marker, colour, label in [
+        (makers, "o", BLUE, "cells that make it"),
+        (~makers, "^", ORANGE, "other cells"),
+    ]:
+        ax.plot(
+            depth[chosen],
+            counts[chosen],
+            marker,
+            color=colour,
+            markersize=3,
+            linestyle="none",
+            label=label,
+        )
+    ax.set(xscale="log", yscale="log", xlabel="UMIs a cell")
+    ax.set(ylabel="UMIs of the gene")
+    ax.minorticks_off()
+    ax.legend(markerscale=2, handletextpad=0.1)
+    return figure
