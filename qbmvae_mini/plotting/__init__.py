@@ -77,6 +77,13 @@ from qbmvae_mini.plotting.sampling import (
     walk,
 )
 from qbmvae_mini.plotting.style import WIDTH
+from qbmvae_mini.plotting.trajectories import (
+    against_truth,
+    energy_and_nulls,
+    graph_times,
+    order_scores,
+    ordered_map,
+)
 from qbmvae_mini.plotting.vae import (
     bound,
     bounds,
@@ -91,6 +98,7 @@ from qbmvae_mini.plotting.vae import (
 
 __all__ = [
     "WIDTH",
+    "against_truth",
     "approach",
     "bias_and_variance",
     "boltzmann_minus_rivals",
@@ -106,6 +114,7 @@ __all__ = [
     "coupled_pair",
     "drawn_energies",
     "drift",
+    "energy_and_nulls",
     "energy_by_type",
     "energy_levels",
     "estimated_gradients",
@@ -115,6 +124,7 @@ __all__ = [
     "gene_means",
     "gene_sets",
     "gradient_draws",
+    "graph_times",
     "heat_by_type",
     "inflated_scores",
     "landscape",
@@ -129,6 +139,8 @@ __all__ = [
     "model_differences",
     "moments",
     "one_qubit",
+    "order_scores",
+    "ordered_map",
     "paired_differences",
     "peaks",
     "pictures",
