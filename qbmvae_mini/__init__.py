@@ -40,7 +40,8 @@ _HOME = {
 }
 _MODULES = {*_HOME.values(), "cells", "datasets", "diagnostics", "learning"}
 _MODULES |= {"likelihoods", "patterns", "plotting", "relaxations", "results"}
-_MODULES |= {"averaging", "checkpoints", "controls", "training"}
+_MODULES |= {"averaging", "checkpoints", "controls", "files", "genes"}
+_MODULES |= {"metrics", "simulators", "training"}
 
 __all__ = sorted(_HOME)
 
