@@ -13,22 +13,32 @@ RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(N, 2))
 ENERGY = -np.arange(N, dtype=float)
 DEPTH = np.geomspace(100, 10_000, N)
-BATCH = np.where(np.arange(N) % 2, "lib1", "lib2")
 TABLE = pd.DataFrame(
     [[0.0, 1.0], [0.5, 0.25]], index=["beta", "alpha"], columns=["INS", "GCG"]
 )
-REAL = np.array([0.01, 1.0, 100.0])
+CHANGES = pd.DataFrame(
+    [[1.0, -2.0, 0.0], [0.5, 0.0, 0.0]],
+    index=["bit 3", "bit 40"],
+    columns=["INS", "GCG", "SST"],
+)
+BOUNDS = pd.DataFrame(
+    {"A": [-13.0, -11, -10], "B": [-106.0, -102, -100]}, index=[1, 8, 64]
+)
+# Two bins half and all on; a mean of exactly 1 is in the last bin.
+MEANS = np.tile([0.25, 0.25, 0.85, 1.0], (N, 1))
+BITS = np.tile([0, 1, 1, 0], (N, 1))
 
 FIGURES = {
     "heat_by_type": lambda: plotting.heat_by_type(TABLE, "mean"),
-    "census": lambda: plotting.census(TYPES, DEPTH, BATCH),
     "map_of_cells": lambda: plotting.map_of_cells(POINTS, TYPES, ENERGY),
     "energy_by_type": lambda: plotting.energy_by_type(ENERGY, TYPES, DEPTH),
-    "shares": lambda: plotting.shares(
-        np.linspace(0, 0.9, N), np.full(N, 0.5), TYPES, ["beta", "t"]
+    "programs": lambda: plotting.programs(CHANGES),
+    "couplings_and_programs": lambda: plotting.couplings_and_programs(
+        TABLE, -TABLE
     ),
-    "gene_means": lambda: plotting.gene_means(
-        REAL, {"good": REAL, "bad": np.zeros(3)}
+    "tightening": lambda: plotting.tightening(BOUNDS),
+    "calibration": lambda: plotting.calibration(
+        MEANS, BITS, DEPTH, ENERGY, ENERGY + 1
     ),
 }
 
@@ -50,16 +60,6 @@ def test_heat_numbers_columns_without_names():
     assert "INS" not in ticks(ax.xaxis)
 
 
-def test_census_counts_every_cell_once():
-    left, right = FIGURES["census"]().axes
-    assert [bar.get_width() for bar in left.patches] == [2, 3, 60]
-    assert ticks(left.yaxis) == ["t", "alpha", "beta"]
-    outlines = right.patches  # one closed outline a library
-    assert [patch.get_label() for patch in outlines] == ["lib1", "lib2"]
-    heights = [patch.get_xy()[1:-1:2, 1].sum() for patch in outlines]
-    assert heights == [(BATCH == "lib1").sum(), (BATCH == "lib2").sum()]
-
-
 def test_map_draws_rare_types_alike():
     left, right, *_ = FIGURES["map_of_cells"]().axes
     drawn = {line.get_label(): len(line.get_xdata()) for line in left.lines}
@@ -74,19 +74,43 @@ def test_energy_boxes_are_ordered_and_counted():
     assert drawn == {"beta": 60, "others": 5}
 
 
-def test_shares_draws_the_chosen_types():
-    (ax,) = FIGURES["shares"]().axes
-    drawn = {line.get_label(): len(line.get_xdata()) for line in ax.lines}
-    assert drawn["beta"] == 60
-    assert drawn["t"] == 2
-    assert "alpha" not in drawn
+def test_programs_are_white_at_zero():
+    ax = FIGURES["programs"]().axes[0]
+    (image,) = ax.images
+    assert np.array_equal(image.get_array(), CHANGES)
+    assert image.get_clim() == (-2, 2)
+    assert ticks(ax.yaxis) == ["bit 3", "bit 40"]
+    assert ticks(ax.xaxis) == ["INS", "GCG", "SST"]
 
 
-def test_gene_means_shows_silent_genes_at_the_floor():
-    good, bad = FIGURES["gene_means"]().axes
-    assert list(good.lines[0].get_ydata()) == list(REAL)
-    assert list(bad.lines[0].get_ydata()) == [1e-3] * 3
-    assert [ax.get_title() for ax in (good, bad)] == ["good", "bad"]
+def test_couplings_are_drawn_against_likeness():
+    (ax,) = FIGURES["couplings_and_programs"]().axes
+    dots = ax.lines[-1]
+    assert list(dots.get_ydata()) == list(TABLE.to_numpy().ravel())
+    assert list(dots.get_xdata()) == list(-TABLE.to_numpy().ravel())
+
+
+def test_bounds_are_drawn_below_their_last():
+    (ax,) = FIGURES["tightening"]().axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert drawn == {"A": [-3, -1, 0], "B": [-6, -2, 0]}
+    assert ax.get_ylabel() == "nats below 64 draws"
+
+
+def test_calibration_counts_the_bits_of_each_bin():
+    left, right = FIGURES["calibration"]().axes
+    claimed, found = left.lines[-1].get_data()
+    assert np.allclose(claimed, [0.25, 0.85, 1])
+    assert np.allclose(found, [0.5, 1, 0])
+    surprise, entropy = right.lines
+    quarters = np.array_split(np.arange(N), 4)
+    means = [ENERGY[quarter].mean() for quarter in quarters]
+    assert np.allclose(entropy.get_ydata(), means)
+    assert np.allclose(surprise.get_ydata(), np.add(means, 1))
+    depths = [np.median(DEPTH[quarter]) for quarter in quarters]
+    assert np.allclose(entropy.get_xdata(), depths)
+    labels = [line.get_label() for line in (surprise, entropy)]
+    assert labels == ["surprise", "entropy"]
 
 
 def test_boltzmann_minus_rivals_draws_every_split():

@@ -1,4 +1,4 @@
-"""Figures of cells: types, codes, energies, new cells."""
+"""Figures of a QBM-VAE of cells: codes, bits, energies, what it claims."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +9,7 @@ from qbmvae_mini.plotting.style import (
     COLOURS,
     DASHES,
     GREY,
+    MARKERS,
     SKY,
     VERMILION,
     WIDTH,
@@ -43,52 +44,6 @@ def heat_by_type(table, label):
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     figure.colorbar(image, label=label, pad=0.02, fraction=0.08)
-    return figure
-
-
-@house_style
-def census(types, depth, batch):
-    """How many cells each type has, and how deep each library is.
-
-    Parameters
-    ----------
-    types, batch : sequence of str, one a cell
-    depth : array, shape (n_cells,)
-        Counts of each cell.
-
-    Returns
-    -------
-    Figure
-    """
-    names, counts = np.unique(as_array(types).astype(str), return_counts=True)
-    order = np.argsort(counts)
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(WIDTH, 4.4), width_ratios=[1.2, 1]
-    )
-    bars = left.barh(names[order], counts[order], color=BLUE)
-    left.bar_label(bars, padding=3)
-    left.set(xscale="log", title="cells of each type")
-    left.margins(x=0.25, y=0.02)
-    left.set_xticks([])
-    left.minorticks_off()
-    left.tick_params(axis="y", length=0)
-    left.spines["bottom"].set_visible(False)
-    depth, batch = as_array(depth), as_array(batch).astype(str)
-    edges = np.geomspace(depth.min(), depth.max(), 25)
-    styles = zip(np.unique(batch), COLOURS, DASHES, strict=False)
-    for name, colour, dash in styles:
-        right.hist(
-            depth[batch == name],
-            edges,
-            histtype="step",
-            color=colour,
-            linestyle=dash,
-            linewidth=2,
-            label=name,
-        )
-    right.set(xscale="log", title="cells of each depth", xlabel="UMIs a cell")
-    right.set_ylim(top=1.4 * right.get_ylim()[1])  # room for the legend
-    right.legend(loc="upper right", handlelength=1.6, borderpad=0)
     return figure
 
 
@@ -219,71 +174,171 @@ def energy_by_type(energy, types, genes_seen):
 
 
 @house_style
-def shares(raw, modelled, types, chosen):
-    """A gene's share of each cell's counts, raw and by a model.
+def programs(changes):
+    """What flipping a bit does to genes, as a grid of shades.
 
     Parameters
     ----------
-    raw, modelled : array, shape (n_cells,)
-    types : sequence of str, one a cell
-    chosen : sequence of str
-        Types to tell apart; the other cells are left out.
+    changes : DataFrame, shape (n_bits, n_genes)
+        log2 change of a gene's share where the bit goes from 0 to 1. Rows
+        and columns are named by the index and the columns.
 
     Returns
     -------
     Figure
+        White is no change; both signs have the same range of shades.
     """
-    raw, modelled = as_array(raw), as_array(modelled)
-    types = as_array(types).astype(str)
-    figure, ax = plt.subplots(figsize=(WIDTH, 4))
-    ax.axline((0, 0), slope=1, color=GREY, linewidth=1, linestyle="-")
-    for i, name in enumerate(chosen):
-        ax.plot(
-            raw[types == name],
-            modelled[types == name],
-            "o^sDv"[i],
-            color=COLOURS[i],
-            markersize=5,
-            markerfacecolor="none" if i % 2 else None,
-            linestyle="none",
-            label=name,
-        )
-    ax.set(xlabel="share of the counts", ylabel="share by the model")
-    ax.set(xlim=(-0.03, 1), ylim=(-0.03, 1))
-    ax.legend(loc="upper left", handletextpad=0.1)
+    height = 0.34 * len(changes) + 2.2
+    figure, ax = plt.subplots(figsize=(WIDTH, height))
+    reach = np.abs(changes.to_numpy()).max()
+    image = ax.imshow(
+        changes,
+        aspect="auto",
+        cmap="PuOr_r",
+        vmin=-reach,
+        vmax=reach,
+        rasterized=True,
+    )
+    ax.set_yticks(range(len(changes)), changes.index)
+    ax.set_xticks(range(changes.shape[1]), changes.columns, rotation=90)
+    ax.tick_params(length=0)
+    figure.colorbar(
+        image,
+        location="top",
+        label="log2 change of the gene's share",
+        pad=0.02,
+        fraction=0.08,
+        aspect=40,
+    )
     return figure
 
 
 @house_style
-def gene_means(real, made):
-    """Mean count of each gene, in real and in generated cells.
+def couplings_and_programs(couplings, likeness):
+    """Coupling of each pair of bits against how alike their programs are.
 
     Parameters
     ----------
-    real : array, shape (n_genes,)
-    made : dict of str to array, shape (n_genes,)
-        Title of a panel -> means in generated cells. Means below 0.001 are
-        drawn as 0.001.
+    couplings, likeness : array, shape (n_left, n_right)
+        Couplings in nats, and correlations from -1 to 1.
 
     Returns
     -------
     Figure
     """
-    figure, axes = plt.subplots(
-        1, len(made), figsize=(WIDTH, 3.6), sharey=True, squeeze=False
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    ax.axhline(0, color=GREY, linewidth=1, linestyle="-")
+    ax.axvline(0, color=GREY, linewidth=1, linestyle="-")
+    ax.plot(
+        as_array(likeness).ravel(),
+        as_array(couplings).ravel(),
+        "o",
+        color=BLUE,
+        markersize=3,
+        alpha=0.5,
+        linestyle="none",
     )
-    for ax, (title, means) in zip(axes.flat, made.items(), strict=True):
-        ax.loglog(
-            np.maximum(as_array(real), 1e-3),
-            np.maximum(as_array(means), 1e-3),
-            ".",
-            color=BLUE,
-            markersize=3,
-            linestyle="none",
+    ax.set(xlabel="correlation of the two programs", ylabel="coupling (nats)")
+    return figure
+
+
+@house_style
+def tightening(bounds):
+    """How a bound rises with the draws a cell, for several models.
+
+    Parameters
+    ----------
+    bounds : DataFrame, shape (n_sizes, n_models)
+        Mean bound in nats a cell; the index holds the numbers of draws,
+        rising. Each model is drawn relative to its last bound.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    styles = zip(bounds, COLOURS, DASHES, MARKERS, strict=False)
+    for name, colour, dash, marker in styles:
+        ax.plot(
+            bounds.index,
+            bounds[name] - bounds[name].iloc[-1],
+            marker,
+            color=colour,
+            linestyle=dash,
+            label=name,
         )
-        ax.axline((1, 1), (10, 10), color=BLACK, linewidth=1, linestyle="-")
-        ax.set(title=title, xlabel="mean count, real")
-        ax.set_xticks([1e-2, 1, 1e2])
-        ax.minorticks_off()
-    axes[0, 0].set(ylabel="mean count, generated")
+    ax.set_xscale("log", base=2)
+    ticks = bounds.index[::2]
+    ax.set_xticks(ticks, [f"{n:,}" for n in ticks])
+    ax.set(
+        xlabel="draws a cell",
+        ylabel=f"nats below {bounds.index[-1]:,} draws",
+    )
+    ax.legend(handlelength=3)
+    return figure
+
+
+@house_style
+def calibration(means, bits, depth, entropy, surprise, n_bins=10, n_groups=4):
+    """Whether a posterior over bits claims as much as it knows.
+
+    Parameters
+    ----------
+    means : array, shape (n_cells, n_bits)
+        Posterior probability that a bit is on.
+    bits : array, shape (n_cells, n_bits)
+        The bits that the cells were made from.
+    depth : array, shape (n_cells,)
+        Counts of each cell.
+    entropy, surprise : array, shape (n_cells,)
+        Entropy of the posterior and minus its log probability of the true
+        bits, in nats.
+    n_bins : int
+        Equal bins of `means`, in the left panel.
+    n_groups : int
+        Groups of cells of rising depth, equally many, in the right panel.
+
+    Returns
+    -------
+    Figure
+    """
+    means, bits = as_array(means).ravel(), as_array(bits).ravel()
+    in_bin = np.minimum((means * n_bins).astype(int), n_bins - 1)
+    filled = np.unique(in_bin)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.8))
+    left.axline((0, 0), slope=1, color=GREY, linewidth=1, linestyle="-")
+    left.plot(
+        [means[in_bin == k].mean() for k in filled],
+        [bits[in_bin == k].mean() for k in filled],
+        "o-",
+        color=BLUE,
+    )
+    left.set(xlabel="claimed $\\mu$", ylabel="bits that were on")
+    left.set(xlim=(0, 1), ylim=(0, 1))
+    left.set_aspect("equal", adjustable="box")
+    order = np.argsort(as_array(depth), kind="stable")
+    groups = np.array_split(order, n_groups)
+    for values, label, marker, colour, dash in [
+        (surprise, "surprise", "^", VERMILION, "--"),
+        (entropy, "entropy", "o", BLUE, "-"),
+    ]:
+        right.plot(
+            [np.median(as_array(depth)[group]) for group in groups],
+            [as_array(values)[group].mean() for group in groups],
+            marker,
+            color=colour,
+            linestyle=dash,
+            label=label,
+        )
+    right.set(xscale="log", xlabel="UMIs a cell", ylabel="nats a cell")
+    right.minorticks_off()
+    right.margins(y=0.3)
+    right.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        ncols=2,
+        handlelength=1.6,
+        columnspacing=0.8,
+        borderpad=0,
+    )
     return figure
