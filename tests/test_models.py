@@ -257,6 +257,19 @@ def test_new_cells_are_checked_like_the_training_cells(model, adata):
                 getattr(model, name)(adata[:, adata.var_names != "gene7"])
 
 
+def test_new_cells_without_counts_in_the_models_genes_are_refused(model):
+    wider = two_clusters(n_cells=10, n_genes=40)
+    counts = wider.X.toarray()
+    counts[4, :30] = 0  # the other ten genes are none of the model's
+    assert counts[4].sum() > 0
+    wider.X = counts
+    words = "no count in the model's genes for 1 of 10 .*first is 'cell4'"
+    with unchanged(wider):
+        for name in GET:
+            with pytest.raises(ValueError, match=words):
+                getattr(model, name)(wider)
+
+
 def test_the_order_of_genes_and_further_genes_change_nothing(model, adata):
     rng = np.random.default_rng(0)
     shuffled = adata[:, rng.permutation(adata.n_vars)].copy()
