@@ -88,7 +88,7 @@ def read_groups(name, groups, n_cells, least=1):
     groups = np.unique(found)
     if len(groups) < least:
         raise ValueError(
-            f"{name} has {len(groups)} group ({groups[0]!r}), and this score "
+            f"{name} has {len(groups)} group ({str(groups[0])!r}); this score "
             f"compares at least {least}"
         )
     return found
