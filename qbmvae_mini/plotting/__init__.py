@@ -51,6 +51,11 @@ from qbmvae_mini.plotting.generation import (
     noticed,
     pair_correlations,
 )
+from qbmvae_mini.plotting.integration import (
+    biology_and_mixing,
+    map_by_groups,
+    score_curves,
+)
 from qbmvae_mini.plotting.learning import (
     estimated_gradients,
     gene_sets,
@@ -120,6 +125,7 @@ __all__ = [
     "against_truth",
     "approach",
     "bias_and_variance",
+    "biology_and_mixing",
     "boltzmann_minus_rivals",
     "bound",
     "bounds",
@@ -159,6 +165,7 @@ __all__ = [
     "learning_curves",
     "log_changes",
     "magnetisation_curve",
+    "map_by_groups",
     "map_by_type",
     "map_of_cells",
     "mean_and_variance",
@@ -186,6 +193,7 @@ __all__ = [
     "repeated",
     "sampled_gradient",
     "sampled_laws",
+    "score_curves",
     "score_margins",
     "shortfall",
     "spin_states",
