@@ -38,16 +38,16 @@ def probe_parts():
     draw_box(ax, 7.0, 5.6, "their labels")
     draw_box(ax, 9.2, middle, "calls")
     draw_box(ax, 9.0, 0.3, "true labels")
-    draw_arrow(ax, (2.1, high), (3.4, 3.7), BLUE)
-    draw_arrow(ax, (2.1, low), (3.4, 1.9))
-    draw_arrow(ax, (5.2, middle), (6.2, middle))
-    draw_arrow(ax, (7.0, 5.1), (7.0, 3.7), VERMILION)
-    draw_arrow(ax, (7.8, middle), (8.5, middle))
-    draw_arrow(ax, (9.2, 0.8), (9.2, 2.3))
-    ax.text(2.5, 5.2, "train", color=BLUE, va="center")
-    ax.text(7.2, 4.45, "train", color=VERMILION, va="center")
-    ax.text(5.1, 3.15, "codes", va="bottom", ha="left", fontsize=13)
-    ax.text(8.0, 1.5, "score", va="center", ha="left")
+    draw_arrow(ax, (1.95, high), (3.3, 3.45), BLUE)
+    draw_arrow(ax, (1.95, low), (3.3, 2.15))
+    draw_arrow(ax, (5.05, middle), (6.3, middle))
+    draw_arrow(ax, (7.0, 5.15), (7.0, 3.5), VERMILION)
+    draw_arrow(ax, (7.7, middle), (8.6, middle))
+    draw_arrow(ax, (9.2, 0.75), (9.2, 2.4))
+    ax.text(2.55, 4.5, "train", color=BLUE, va="center")
+    ax.text(7.2, 4.35, "train", color=VERMILION, va="center")
+    ax.text(5.65, 3.0, "codes", va="bottom", ha="center")
+    ax.text(9.0, 1.55, "score", va="center", ha="right")
     return figure
 
 
@@ -224,6 +224,7 @@ def score_margins(groups, margin=0.02, label="difference in macro-F1"):
         1,
         len(groups),
         figsize=(WIDTH, 0.36 * len(rows) + 1.4),
+        sharex=True,
         sharey=True,
         squeeze=False,
     )
@@ -236,6 +237,7 @@ def score_margins(groups, margin=0.02, label="difference in macro-F1"):
             ax.plot(mean, y, "D", color=BLUE, markersize=6)
         ax.set(title=title)
         ax.locator_params(axis="x", nbins=3)
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
     axes[0, 0].set_yticks(range(len(rows)), rows)
