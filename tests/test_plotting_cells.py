@@ -29,7 +29,6 @@ MEANS = np.tile([0.25, 0.25, 0.85, 1.0], (N, 1))
 BITS = np.tile([0, 1, 1, 0], (N, 1))
 
 FIGURES = {
-    "heat_by_type": lambda: plotting.heat_by_type(TABLE, "mean"),
     "map_of_cells": lambda: plotting.map_of_cells(POINTS, TYPES, ENERGY),
     "energy_by_type": lambda: plotting.energy_by_type(ENERGY, TYPES, DEPTH),
     "programs": lambda: plotting.programs(CHANGES),
@@ -45,19 +44,6 @@ FIGURES = {
 
 def ticks(axis):
     return [label.get_text() for label in axis.get_ticklabels()]
-
-
-def test_heat_shows_the_table_and_its_names():
-    ax = FIGURES["heat_by_type"]().axes[0]
-    assert np.array_equal(ax.images[0].get_array(), TABLE)
-    assert ticks(ax.yaxis) == ["beta", "alpha"]
-    assert ticks(ax.xaxis) == ["INS", "GCG"]
-
-
-def test_heat_numbers_columns_without_names():
-    bits = TABLE.set_axis([0, 1], axis=1)
-    ax = plotting.heat_by_type(bits, "mean").axes[0]
-    assert "INS" not in ticks(ax.xaxis)
 
 
 def test_map_draws_rare_types_alike():

@@ -1,6 +1,7 @@
 """Figures of the chapter on counts show what they were given."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from figures import check_figure
 from scipy import stats
@@ -13,6 +14,9 @@ RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(N, 2))
 DEPTH = np.geomspace(100, 10_000, N)
 BATCH = np.where(np.arange(N) % 2, "lib1", "lib2")
+TABLE = pd.DataFrame(
+    [[0.0, 1.0], [0.5, 0.25]], index=["beta", "alpha"], columns=["INS", "GCG"]
+)
 MEAN = np.array([0.1, 1.0, 10.0])
 RATES = RNG.gamma(2, 1.5, size=2000)
 COUNTS = RNG.poisson(RATES)
@@ -20,6 +24,7 @@ UMIS = np.array([0, 5] + [100] * (N - 2))
 MAKERS = UMIS == 100
 
 FIGURES = {
+    "heat_by_type": lambda: plotting.heat_by_type(TABLE, "mean"),
     "census": lambda: plotting.census(TYPES, DEPTH, BATCH),
     "rates_and_counts": lambda: plotting.rates_and_counts(RATES, COUNTS, 3, 2),
     "mean_and_variance": lambda: plotting.mean_and_variance(MEAN, 2 * MEAN, 5),
@@ -44,11 +49,21 @@ def drawn(ax):
     return {line.get_label(): line.get_ydata() for line in ax.lines}
 
 
+def ticks(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_heat_shows_the_table_and_its_names():
+    ax = FIGURES["heat_by_type"]().axes[0]
+    assert np.array_equal(ax.images[0].get_array(), TABLE)
+    assert ticks(ax.yaxis) == ["beta", "alpha"]
+    assert ticks(ax.xaxis) == ["INS", "GCG"]
+
+
 def test_census_counts_every_cell_once():
     left, right = FIGURES["census"]().axes
     assert [bar.get_width() for bar in left.patches] == [2, 3, 60]
-    names = [label.get_text() for label in left.get_yticklabels()]
-    assert names == ["t", "alpha", "beta"]
+    assert ticks(left.yaxis) == ["t", "alpha", "beta"]
     outlines = right.patches  # one closed outline a library
     assert [patch.get_label() for patch in outlines] == ["lib1", "lib2"]
     heights = [patch.get_xy()[1:-1:2, 1].sum() for patch in outlines]

@@ -10,7 +10,6 @@ from qbmvae_mini.plotting.cells import (
     calibration,
     couplings_and_programs,
     energy_by_type,
-    heat_by_type,
     map_of_cells,
     programs,
     tightening,
@@ -31,6 +30,7 @@ from qbmvae_mini.plotting.comparison import (
 from qbmvae_mini.plotting.counts import (
     cells_by_groups,
     census,
+    heat_by_type,
     leak,
     log_changes,
     mean_and_variance,

@@ -19,34 +19,6 @@ from qbmvae_mini.plotting.style import (
 )
 
 
-@house_style
-def heat_by_type(table, label):
-    """A number for each cell type and column, as a grid of shades.
-
-    Parameters
-    ----------
-    table : DataFrame, shape (n_types, n_columns)
-        Its index names the rows. Columns are named below the grid if their
-        names are text, and numbered otherwise.
-    label : str
-        What the shades mean.
-
-    Returns
-    -------
-    Figure
-    """
-    height = 0.27 * len(table) + 1.3
-    figure, ax = plt.subplots(figsize=(WIDTH, height))
-    image = ax.imshow(table, aspect="auto", cmap="cividis", rasterized=True)
-    ax.set_yticks(range(len(table)), table.index)
-    if all(isinstance(name, str) for name in table.columns):
-        ax.set_xticks(range(table.shape[1]), table.columns, rotation=90)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    figure.colorbar(image, label=label, pad=0.02, fraction=0.08)
-    return figure
-
-
 def large_types(types, least):
     """Names of the types of at least that many cells, the largest first."""
     names, counts = np.unique(types, return_counts=True)

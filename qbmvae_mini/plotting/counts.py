@@ -1,4 +1,4 @@
-"""Figures of counts: cells, depth, laws of counts, zeros, logs, leaks."""
+"""Figures of counts: types and depth, laws, zeros, logs, batches, leaks."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +17,32 @@ from qbmvae_mini.plotting.style import (
     as_array,
     house_style,
 )
+
+
+@house_style
+def heat_by_type(table, label):
+    """A number for each cell type and column, as a grid of shades.
+
+    Parameters
+    ----------
+    table : DataFrame, shape (n_types, n_columns)
+        Its index names the rows, its columns stand below the grid.
+    label : str
+        What the shades mean.
+
+    Returns
+    -------
+    Figure
+    """
+    height = 0.27 * len(table) + 1.3
+    figure, ax = plt.subplots(figsize=(WIDTH, height))
+    image = ax.imshow(table, aspect="auto", cmap="cividis", rasterized=True)
+    ax.set_yticks(range(len(table)), table.index)
+    ax.set_xticks(range(table.shape[1]), table.columns, rotation=90)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    figure.colorbar(image, label=label, pad=0.02, fraction=0.08)
+    return figure
 
 
 @house_style
