@@ -20,7 +20,7 @@ TABLE = pd.DataFrame(
 MARKS = TABLE > 1
 ENERGIES = {
     "trained well": {"codes": [-3.0, -2.0, -2.0], "drawn": [-3.0, -1.0]},
-    "trained badly": {"codes": [-30.0, -20.0], "drawn": [-9.0], "own": [-5.0]},
+    "trained badly": {"codes": [-30.0, -20.0], "own": [-5.0], "drawn": [-9.0]},
 }
 
 FIGURES = {
@@ -63,6 +63,9 @@ def test_genes_are_checked_three_ways():
             assert ax.lines[0].get_ydata() == pytest.approx(numbers)
     assert itself[0].lines[0].get_xdata()[0] == 1e-3  # a silent gene
     assert [ax.get_ylabel() for ax in (itself[0], new[0])] == ["itself", "new"]
+    titles = ["mean", "variance", "share of zeros"]
+    assert [ax.get_title() for ax in itself] == titles
+    assert [ax.get_xlabel() for ax in new] == ["real cells"] * 3
 
 
 def test_pairs_are_drawn_against_real_ones():
@@ -89,6 +92,11 @@ def test_energies_are_shares_of_their_set():
         assert sorted(names) == sorted(sets)
         bars = [p.get_height() for p in ax.patches if hasattr(p, "get_height")]
         assert sum(bars) == pytest.approx(1)
+    styles = [
+        {p.get_label(): p.get_linestyle() for p in ax.patches if p.get_label()}
+        for ax in figure.axes
+    ]
+    assert styles[0]["drawn"] == styles[1]["drawn"] != styles[1]["own"]
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -109,8 +109,8 @@ def gene_checks(real, made):
         "share of zeros": lambda x: (x == 0).mean(0),
     }
     real = as_array(real)
-    for row, (name, counts) in zip(axes, made.items(), strict=True):
-        for ax, (title, number) in zip(row, columns.items(), strict=True):
+    for i, (name, counts) in enumerate(made.items()):
+        for ax, (title, number) in zip(axes[i], columns.items(), strict=True):
             ax.plot(
                 number(real),
                 number(as_array(counts)),
@@ -128,9 +128,9 @@ def gene_checks(real, made):
                 ax.set_xticks([1e-2, 1e2])
                 ax.set_yticks([1e-2, 1e2])
                 ax.minorticks_off()
-            ax.set_title(title if row is axes[0] else "")
-            ax.set_xlabel("real" if row is axes[-1] else "")
-        row[0].set_ylabel(name)
+            ax.set_title(title if i == 0 else "")
+            ax.set_xlabel("real cells" if i == len(made) - 1 else "")
+        axes[i, 0].set_ylabel(name)
     return figure
 
 
@@ -221,7 +221,7 @@ def energies_of_codes(panels):
     ----------
     panels : dict of str to dict of str to array
         Title of a panel -> name of a set of states -> their energies. The
-        first set of each is filled.
+        first name of all is filled.
 
     Returns
     -------
@@ -234,11 +234,16 @@ def energies_of_codes(panels):
         figsize=(WIDTH, 2.6 * len(panels)),
         squeeze=False,
     )
+    # One name, one style, in all panels.
+    names = list(
+        dict.fromkeys(name for sets in panels.values() for name in sets)
+    )
     for ax, (title, sets) in zip(axes.flat, panels.items(), strict=True):
         sets = {name: as_array(energy) for name, energy in sets.items()}
         everything = np.concatenate(list(sets.values()))
         edges = np.linspace(everything.min(), everything.max(), 40)
-        for i, (name, energy) in enumerate(sets.items()):
+        for name, energy in sets.items():
+            i = names.index(name)
             outline = {
                 "histtype": "step",
                 "color": COLOURS[i - 1],
