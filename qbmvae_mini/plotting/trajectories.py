@@ -85,7 +85,11 @@ def graph_times(places, weights, time):
         style = {"ha": "center", "va": "center"}
         ink = BLACK if value > 0.55 else "white"
         ax.text(*place, str(i), color=ink, **style)
-        ax.text(place[0], place[1] - 0.42, f"{value:.2f}", **style)
+        # On white, so that no edge runs through the digits.
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        words = f"{value:.2f}"
+        away = 0.45 if place[1] > 0 else -0.45  # from the other edges
+        ax.text(place[0], place[1] + away, words, bbox=box, **style)
     ax.set(xticks=[], yticks=[])
     ax.margins(0.1, 0.3)
     ax.spines[:].set_visible(False)
@@ -177,6 +181,7 @@ def energy_and_nulls(kendalls, shuffled):
     names = [*kendalls, "energy, shuffled"]
     ax.set_yticks([*rows, 0], names)
     ax.set(xlim=(-1, 1), ylim=(-0.6, len(kendalls) + 0.6))
+    ax.set_xticks([-1, -0.5, 0, 0.5, 1])
     ax.set(xlabel="Kendall's tau with the truth")
     ax.tick_params(axis="y", length=0)
     return figure
