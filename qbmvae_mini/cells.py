@@ -210,7 +210,8 @@ def _check_not_empty(counts, adata, field):
             f"{field} has no count in the model's genes for {len(empty)} of "
             f"{adata.n_obs} cells, the first is "
             f"{adata.obs_names[empty[0]]!r}; drop them with "
-            "scanpy.pp.filter_cells(adata, min_counts=1)"
+            "scanpy.pp.filter_cells(adata, min_counts=1) where adata holds "
+            "these genes alone"
         )
 
 
