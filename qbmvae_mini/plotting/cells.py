@@ -290,12 +290,13 @@ def calibration(means, bits, depth, entropy, surprise, n_bins=10, n_groups=4):
     left.set_aspect("equal", adjustable="box")
     order = np.argsort(as_array(depth), kind="stable")
     groups = np.array_split(order, n_groups)
+    middles = [np.median(as_array(depth)[group]) for group in groups]
     for values, label, marker, colour, dash in [
         (surprise, "surprise", "^", VERMILION, "--"),
         (entropy, "entropy", "o", BLUE, "-"),
     ]:
         right.plot(
-            [np.median(as_array(depth)[group]) for group in groups],
+            middles,
             [as_array(values)[group].mean() for group in groups],
             marker,
             color=colour,
@@ -304,7 +305,9 @@ def calibration(means, bits, depth, entropy, surprise, n_bins=10, n_groups=4):
         )
     right.set(xscale="log", xlabel="UMIs a cell", ylabel="nats a cell")
     right.minorticks_off()
-    right.margins(y=0.3)
+    ends = middles[0], middles[-1]
+    right.set_xticks(ends, [f"{end:,.0f}" for end in ends])
+    right.margins(x=0.15, y=0.3)
     right.legend(
         loc="lower center",
         bbox_to_anchor=(0.5, 1),
