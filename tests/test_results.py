@@ -260,6 +260,22 @@ def test_paired_interval_is_nadeau_and_bengios():
     assert upper - lower > plain.high - plain.low
 
 
+def test_an_interval_over_three_held_out_libraries_knows_their_size():
+    made = pd.DataFrame(
+        {
+            "dataset": "pancreas libraries",
+            "model": ["a"] * 3 + ["b"] * 3,
+            "split": [0, 1, 2] * 2,
+            "score": [1.0, 2, 3, 0, 0, 0],
+        }
+    )
+    names = "pancreas libraries", "a", "b", "score"
+    mean, lower, _ = results.paired_interval(made, *names)
+    # One of three is held out: n_test / n_train = 1/2, and the variance is 1.
+    reach = stats.t.ppf(0.975, 2) * np.sqrt(1 / 3 + 1 / 2)
+    assert mean - lower == pytest.approx(reach)
+
+
 def test_code_hash_ignores_prose_and_sees_numbers(tmp_path, monkeypatch):
     def hash_of(text):
         (tmp_path / "some.py").write_text(text)

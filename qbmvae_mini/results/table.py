@@ -8,7 +8,7 @@ import numpy as np
 
 from qbmvae_mini import datasets
 from qbmvae_mini.results.fits import FAMILIES, SAMPLES
-from qbmvae_mini.results.studies import TEST
+from qbmvae_mini.results.studies import STUDIES, TEST
 
 #: Modules that decide the numbers. Figures and site do not.
 _DECIDING = (
@@ -117,7 +117,8 @@ def paired_interval(table, dataset, first, second, score=None, level=0.95):
     The splits' training cells overlap, so their differences are not
     independent and the usual t interval is too short. The variance is
     corrected as in Nadeau and Bengio 2003, Inference for the generalization
-    error, Eq. 9: ``(1/n + n_test/n_train) s^2``.
+    error, Eq. 9: ``(1/n + n_test/n_train) s^2``. Simulated splits are
+    independent, so for them the interval is longer than it need be.
 
     Parameters
     ----------
@@ -139,11 +140,17 @@ def paired_interval(table, dataset, first, second, score=None, level=0.95):
     scores = rows.pivot(index="split", columns="model", values=score)
     difference = (scores[first] - scores[second]).dropna()
     n = len(difference)
-    ratio = TEST / (1 - TEST)
-    error = difference.std() * np.sqrt(1 / n + ratio)
+    error = difference.std() * np.sqrt(1 / n + _test_to_train(dataset))
     reach = stats.t.ppf((1 + level) / 2, n - 1) * error
     mean = difference.mean()
     return mean, mean - reach, mean + reach
+
+
+def _test_to_train(dataset):
+    """Test cells over training cells: a fifth, or one batch of several."""
+    study = STUDIES.get(dataset)
+    share = 1 / len(study.held_out) if study and study.held_out else TEST
+    return share / (1 - share)
 
 
 def _drop_prose(node):
