@@ -260,20 +260,31 @@ def test_paired_interval_is_nadeau_and_bengios():
     assert upper - lower > plain.high - plain.low
 
 
-def test_an_interval_over_three_held_out_libraries_knows_their_size():
+@pytest.mark.parametrize(
+    ("study", "overlap"),
+    [("pancreas", 1 / 4), ("pancreas libraries", 1 / 2), ("simulated tree", 0)],
+)
+def test_an_interval_knows_how_many_cells_its_splits_share(study, overlap):
+    """A fifth is held out, or one library of three, or nothing is shared."""
     made = pd.DataFrame(
         {
-            "dataset": "pancreas libraries",
+            "dataset": study,
             "model": ["a"] * 3 + ["b"] * 3,
             "split": [0, 1, 2] * 2,
-            "score": [1.0, 2, 3, 0, 0, 0],
+            "score": [1.0, 2, 3, 0, 0, 0],  # a variance of 1
         }
     )
-    names = "pancreas libraries", "a", "b", "score"
-    mean, lower, _ = results.paired_interval(made, *names)
-    # One of three is held out: n_test / n_train = 1/2, and the variance is 1.
-    reach = stats.t.ppf(0.975, 2) * np.sqrt(1 / 3 + 1 / 2)
+    mean, lower, _ = results.paired_interval(made, study, "a", "b", "score")
+    reach = stats.t.ppf(0.975, 2) * np.sqrt(1 / 3 + overlap)
     assert mean - lower == pytest.approx(reach)
+
+
+def test_only_simulated_cells_are_new_in_each_split():
+    for name, study in results.STUDIES.items():
+        first, second = (results.load_cells(name, split) for split in (0, 1))
+        same = first.shape == second.shape and (first.X != second.X).nnz == 0
+        assert study.independent == name.startswith("simulated")
+        assert same == (not name.startswith(("simulated", "twin")))
 
 
 def test_code_hash_ignores_prose_and_sees_numbers(tmp_path, monkeypatch):

@@ -47,6 +47,8 @@ class Study:
     order : str, optional
         Column of ``obs`` that orders the cells; ``uns["root"]`` names the
         first.
+    independent : bool
+        Whether no cell stands in two splits: each has cells of its own.
     """
 
     load: Callable
@@ -56,6 +58,7 @@ class Study:
     dropout_of: str | None = None
     held_out: tuple = ()
     order: str | None = None
+    independent: bool = False
 
     @property
     def splits(self):
@@ -142,6 +145,7 @@ STUDIES = {
         "batch",
         "cell_type",
         dropout_of="pancreas",
+        independent=True,
     ),
     "erythroid arm": Study(
         _erythroid_arm,
@@ -154,6 +158,7 @@ STUDIES = {
         ("trajectory",),
         dropout_of="pancreas",
         order="time",
+        independent=True,
     ),
 }
 

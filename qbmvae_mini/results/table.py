@@ -117,8 +117,8 @@ def paired_interval(table, dataset, first, second, score=None, level=0.95):
     The splits' training cells overlap, so their differences are not
     independent and the usual t interval is too short. The variance is
     corrected as in Nadeau and Bengio 2003, Inference for the generalization
-    error, Eq. 9: ``(1/n + n_test/n_train) s^2``. Simulated splits are
-    independent, so for them the interval is longer than it need be.
+    error, Eq. 9: ``(1/n + n_test/n_train) s^2``. Splits that were simulated
+    apart share no cell, and for them it is the usual ``s^2 / n``.
 
     Parameters
     ----------
@@ -140,15 +140,17 @@ def paired_interval(table, dataset, first, second, score=None, level=0.95):
     scores = rows.pivot(index="split", columns="model", values=score)
     difference = (scores[first] - scores[second]).dropna()
     n = len(difference)
-    error = difference.std() * np.sqrt(1 / n + _test_to_train(dataset))
+    error = difference.std() * np.sqrt(1 / n + _overlap(dataset))
     reach = stats.t.ppf((1 + level) / 2, n - 1) * error
     mean = difference.mean()
     return mean, mean - reach, mean + reach
 
 
-def _test_to_train(dataset):
-    """Test cells over training cells: a fifth, or one batch of several."""
+def _overlap(dataset):
+    """Test cells over training cells, where splits share cells; else 0."""
     study = STUDIES.get(dataset)
+    if study and study.independent:
+        return 0
     share = 1 / len(study.held_out) if study and study.held_out else TEST
     return share / (1 - share)
 
