@@ -56,7 +56,7 @@ browser: $(SITE)  ## Look at every page in Chromium
 serve: $(SITE)  ## Serve the site on localhost (PORT=8000)
 	$(BIN)/python -m http.server --bind localhost --directory _build/html $(PORT)
 
-results: $(VENV)/.complete  ## Compute data/results anew (2 hours; resumes)
+results: $(VENV)/.complete  ## Compute data/results anew (2.5 hours; resumes)
 	$(BIN)/python -m pip install -qq -e '.[baselines]'
 	$(BIN)/python -m qbmvae_mini.results
 
