@@ -11,7 +11,6 @@ from qbmvae_mini import plotting
 TYPES = np.array(["beta"] * 60 + ["alpha"] * 3 + ["t"] * 2)
 N = len(TYPES)
 RNG = np.random.default_rng(0)
-POINTS = RNG.normal(size=(N, 2))
 DEPTH = np.geomspace(100, 10_000, N)
 BATCH = np.where(np.arange(N) % 2, "lib1", "lib2")
 TABLE = pd.DataFrame(
@@ -36,9 +35,6 @@ FIGURES = {
     ),
     "log_changes": lambda: plotting.log_changes(
         [300, 3000], {"1 in 10": [0.5, 0.7], "1 in 100": [0.1, 0.2]}, 0.69
-    ),
-    "cells_by_groups": lambda: plotting.cells_by_groups(
-        POINTS, {"by type": TYPES, "by library": BATCH}, largest=2
     ),
     "leak": lambda: plotting.leak(DEPTH, UMIS, MAKERS),
 }
@@ -117,15 +113,6 @@ def test_changes_are_drawn_beside_the_truth():
     assert list(drawn(ax)["1 in 10"]) == [0.5, 0.7]
     assert list(drawn(ax)["1 in 100"]) == [0.1, 0.2]
     assert ax.get_ylim()[0] == 0
-
-
-def test_each_panel_groups_the_same_cells():
-    left, right = FIGURES["cells_by_groups"]().axes
-    sizes = {name: len(y) for name, y in drawn(left).items()}
-    assert sizes == {"others": 2, "beta": 60, "alpha": 3}
-    sizes = {name: len(y) for name, y in drawn(right).items()}
-    assert sizes == {"lib1": 32, "lib2": 33}
-    assert right.get_title() == "by library"
 
 
 def test_a_leak_shows_cells_without_the_gene():

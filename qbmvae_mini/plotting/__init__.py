@@ -28,7 +28,6 @@ from qbmvae_mini.plotting.comparison import (
     paired_differences,
 )
 from qbmvae_mini.plotting.counts import (
-    cells_by_groups,
     census,
     heat_by_type,
     leak,
@@ -132,7 +131,6 @@ __all__ = [
     "bracket",
     "bridge",
     "calibration",
-    "cells_by_groups",
     "census",
     "chain_energies",
     "clouds",

@@ -264,64 +264,6 @@ def log_changes(depth, changes, truth):
 
 
 @house_style
-def cells_by_groups(points, groups, largest=6):
-    """The same map of cells once for each way to group them.
-
-    Parameters
-    ----------
-    points : array, shape (n_cells, 2)
-    groups : dict of str to sequence of str, one a cell
-        Title of a panel -> group of each cell.
-    largest : int, at most 7
-        So many groups a panel have a marker of their own; the cells of all
-        others are grey crosses.
-
-    Returns
-    -------
-    Figure
-    """
-    points = as_array(points)
-    figure, axes = plt.subplots(
-        1, len(groups), figsize=(WIDTH, 5.2), squeeze=False
-    )
-    for ax, (title, labels) in zip(axes.flat, groups.items(), strict=True):
-        labels = as_array(labels).astype(str)
-        names, counts = np.unique(labels, return_counts=True)
-        names = names[np.argsort(-counts, kind="stable")][:largest]
-        rest = ~np.isin(labels, names)
-        if rest.any():
-            ax.plot(
-                *points[rest].T,
-                "x",
-                color=GREY,
-                markersize=3,
-                linestyle="none",
-                label="others",
-            )
-        for name, colour, marker in zip(names, COLOURS, MARKERS, strict=False):
-            ax.plot(
-                *points[labels == name].T,
-                marker,
-                color=colour,
-                markersize=3,
-                linestyle="none",
-                label=name,
-            )
-        ax.set(title=title, xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-        ax.legend(
-            loc="upper center",
-            bbox_to_anchor=(0.5, 0),
-            ncols=2,
-            markerscale=2.5,
-            handletextpad=0,
-            columnspacing=0.4,
-            labelspacing=0.2,
-        )
-    return figure
-
-
-@house_style
 def leak(depth, counts, makers):
     """Counts of a gene in cells that make it, and in cells that do not.
 
