@@ -94,7 +94,11 @@ def test_every_trained_log_z_is_known_to_a_fraction_of_a_nat(table):
 def test_more_importance_samples_never_cost_likelihood(table):
     table = table.dropna(subset="elbo")
     gap = table.log_likelihood_1000 - table.log_likelihood_64
-    assert (gap > -0.1).all()
+    # The two are drawn apart, and the smallest studies score 80 cells: there
+    # one cell with lucky draws moves the mean of a split.
+    bundled = table.dataset.isin(results.DATASETS)
+    assert (gap[bundled] > -0.1).all()
+    assert (gap.groupby([table.dataset, table.model]).mean() > 0).all()
     assert (table.log_likelihood_64 > table.elbo).all()
 
 
