@@ -126,6 +126,19 @@ def test_margins_have_a_row_a_rival_and_a_panel_a_set():
     assert left.get_ylim()[0] > left.get_ylim()[1]  # the first row on top
 
 
+def test_a_floor_out_of_reach_is_written_at_its_edge():
+    groups = {"twins": {"PCA": (0.01, 0, 0.02), "noise": (0.42, 0.4, 0.44)}}
+    (ax,) = plotting.score_margins(groups, reach=0.1).axes
+    assert ticks(ax.yaxis) == ["PCA", "noise"]
+    assert len(ax.lines) == 4  # two marks, and the interval of PCA
+    (text,) = ax.texts
+    assert text.get_text().startswith("0.42")
+    assert text.get_position() == (1, 1)  # right edge, second row
+    assert ax.get_xlim()[1] < 0.1
+    (ax,) = plotting.score_margins(groups, reach=0.5).axes
+    assert not ax.texts
+
+
 def test_leaks_are_joined_to_the_honest_score():
     (ax,) = FIGURES["inflated_scores"]().axes
     first, second, honest, leaked = ax.lines

@@ -202,7 +202,9 @@ def reliability(groups, bins=10):
 
 
 @house_style
-def score_margins(groups, margin=0.02, label="difference in macro-F1"):
+def score_margins(
+    groups, margin=0.02, label="difference in macro-F1", reach=np.inf
+):
     """Mean differences with their intervals beside a margin, a panel a set.
 
     Parameters
@@ -214,6 +216,9 @@ def score_margins(groups, margin=0.02, label="difference in macro-F1"):
         How much lower still passes; drawn as a dashed line at its minus.
     label : str
         What the differences are of.
+    reach : float
+        Rows whose mean lies further out are written, not drawn: a floor far
+        away would leave the margin too narrow to be seen.
 
     Returns
     -------
@@ -233,6 +238,14 @@ def score_margins(groups, margin=0.02, label="difference in macro-F1"):
         ax.axvline(-margin, color=VERMILION, linewidth=1.5, linestyle="--")
         for row, (mean, lower, upper) in numbers.items():
             y = rows.index(row)
+            if abs(mean) > reach:
+                # At the edge that it lies beyond, in the row's own height.
+                right = mean > 0
+                text = f"{mean:.2f} \u2192" if right else f"\u2190 {mean:.2f}"
+                place = {"transform": ax.get_yaxis_transform(), "va": "center"}
+                side = "right" if right else "left"
+                ax.text(float(right), y, text, ha=side, **place)
+                continue
             ax.plot([lower, upper], [y, y], color=BLUE, linestyle="-")
             ax.plot(mean, y, "D", color=BLUE, markersize=6)
         ax.set(title=title)
