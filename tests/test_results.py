@@ -283,6 +283,25 @@ def test_an_interval_knows_how_many_cells_its_splits_share(study, overlap):
     assert mean - lower == pytest.approx(reach)
 
 
+@pytest.mark.parametrize(
+    ("lower", "upper", "word"),
+    [
+        (0.001, 0.1, "higher"),
+        (-0.019, -0.01, "passes"),
+        (-0.021, 0.1, "undecided"),
+        (-0.1, -0.019, "undecided"),
+        (-0.1, -0.021, "lower"),
+    ],
+)
+def test_a_verdict_is_read_off_the_nearer_end(lower, upper, word):
+    assert results.verdict(lower, upper) == word
+
+
+def test_without_a_margin_an_interval_passes_only_above_zero():
+    words = [results.verdict(*ends, margin=0) for ends in ((-1, 1), (-2, -1))]
+    assert words == ["undecided", "lower"]
+
+
 def test_only_simulated_cells_are_new_in_each_split():
     for name, study in results.STUDIES.items():
         first, second = (results.load_cells(name, split) for split in (0, 1))

@@ -42,6 +42,7 @@ from qbmvae_mini.results.table import (
     load,
     paired_interval,
     table_path,
+    verdict,
     with_best,
 )
 
@@ -69,5 +70,6 @@ __all__ = [
     "split_cells",
     "split_study",
     "table_path",
+    "verdict",
     "with_best",
 ]

@@ -146,6 +146,29 @@ def paired_interval(table, dataset, first, second, score=None, level=0.95):
     return mean, mean - reach, mean + reach
 
 
+def verdict(lower, upper, margin=0.02):
+    """An interval of a difference in one word; higher scores are better.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Its ends, as from `paired_interval`.
+    margin : float
+        A loss that is let pass; it is fixed before the scores are seen.
+
+    Returns
+    -------
+    str
+        "higher" if the whole interval is above 0, "passes" if it is above
+        minus the margin, "lower" if it is below that, else "undecided".
+    """
+    if lower > 0:
+        return "higher"
+    if lower > -margin:
+        return "passes"
+    return "lower" if upper < -margin else "undecided"
+
+
 def _overlap(dataset):
     """Test cells over training cells, where splits share cells; else 0."""
     study = STUDIES.get(dataset)
