@@ -10,6 +10,7 @@ from qbmvae_mini.plotting.cells import (
     calibration,
     couplings_and_programs,
     energy_by_type,
+    map_by_groups,
     map_of_cells,
     programs,
     tightening,
@@ -20,12 +21,12 @@ from qbmvae_mini.plotting.classification import (
     inflated_scores,
     probe_parts,
     reliability,
-    score_margins,
 )
 from qbmvae_mini.plotting.comparison import (
     boltzmann_minus_rivals,
     model_differences,
     paired_differences,
+    score_margins,
 )
 from qbmvae_mini.plotting.counts import (
     census,
@@ -52,7 +53,6 @@ from qbmvae_mini.plotting.generation import (
 )
 from qbmvae_mini.plotting.integration import (
     biology_and_mixing,
-    map_by_groups,
     score_curves,
 )
 from qbmvae_mini.plotting.learning import (

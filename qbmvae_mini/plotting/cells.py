@@ -1,4 +1,4 @@
-"""Figures of a QBM-VAE of cells: codes, bits, energies, what it claims."""
+"""Figures of cells and their codes: maps, bits, energies, what is claimed."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,6 +24,57 @@ def large_types(types, least):
     names, counts = np.unique(types, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return names[order][: (counts >= least).sum()]
+
+
+@house_style
+def map_by_groups(points, views, least=30):
+    """The same cells on a plane, one panel for each way to group them.
+
+    Parameters
+    ----------
+    points : array, shape (n_cells, 2)
+    views : dict of str to sequence of str
+        Title of a panel -> each cell's group.
+    least : int
+        Groups with fewer cells are drawn alike, as grey crosses; so are those
+        beyond the seven largest.
+
+    Returns
+    -------
+    Figure
+    """
+    points = as_array(points)
+    figure, axes = plt.subplots(
+        1, len(views), figsize=(WIDTH, 5), squeeze=False
+    )
+    for ax, (title, groups) in zip(axes.flat, views.items(), strict=True):
+        groups = as_array(groups).astype(str)
+        large = large_types(groups, least)[: len(COLOURS)]
+        rest = ~np.isin(groups, large)
+        if rest.any():
+            cross = {"color": GREY, "ms": 3, "ls": "none", "label": "others"}
+            ax.plot(*points[rest].T, "x", **cross)
+        for name, colour, marker in zip(large, COLOURS, MARKERS, strict=False):
+            ax.plot(
+                *points[groups == name].T,
+                marker,
+                color=colour,
+                markersize=2.5,
+                linestyle="none",
+                label=name,
+            )
+        ax.set(title=title, xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0),
+            ncols=2,
+            markerscale=2.5,
+            handletextpad=0.1,
+            columnspacing=0.6,
+            labelspacing=0.2,
+        )
+    return figure
 
 
 @house_style

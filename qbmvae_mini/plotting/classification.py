@@ -202,64 +202,6 @@ def reliability(groups, bins=10):
 
 
 @house_style
-def score_margins(
-    groups, margin=0.02, label="difference in macro-F1", reach=np.inf
-):
-    """Mean differences with their intervals beside a margin, a panel a set.
-
-    Parameters
-    ----------
-    groups : dict of str to dict of str to (mean, lower, upper)
-        A panel's title, the rows in it, and their numbers. A row that a
-        panel lacks stays empty there.
-    margin : float
-        How much lower still passes; drawn as a dashed line at its minus.
-    label : str
-        What the differences are of.
-    reach : float
-        Rows whose mean lies further out are written, not drawn: a floor far
-        away would leave the margin too narrow to be seen.
-
-    Returns
-    -------
-    Figure
-    """
-    rows = list(dict.fromkeys(row for each in groups.values() for row in each))
-    figure, axes = plt.subplots(
-        1,
-        len(groups),
-        figsize=(WIDTH, 0.36 * len(rows) + 1.4),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
-    for ax, (title, numbers) in zip(axes.flat, groups.items(), strict=True):
-        ax.axvline(0, color=GREY, linewidth=1, linestyle="-")
-        ax.axvline(-margin, color=VERMILION, linewidth=1.5, linestyle="--")
-        for row, (mean, lower, upper) in numbers.items():
-            y = rows.index(row)
-            if abs(mean) > reach:
-                # At the edge that it lies beyond, in the row's own height.
-                right = mean > 0
-                text = f"{mean:.2f} \u2192" if right else f"\u2190 {mean:.2f}"
-                place = {"transform": ax.get_yaxis_transform(), "va": "center"}
-                side = "right" if right else "left"
-                ax.text(float(right), y, text, ha=side, **place)
-                continue
-            ax.plot([lower, upper], [y, y], color=BLUE, linestyle="-")
-            ax.plot(mean, y, "D", color=BLUE, markersize=6)
-        ax.set(title=title)
-        ax.locator_params(axis="x", nbins=3)
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.tick_params(axis="y", length=0)
-        ax.spines["left"].set_visible(False)
-    axes[0, 0].set_yticks(range(len(rows)), rows)
-    axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
-    figure.supxlabel(label, fontsize=14)
-    return figure
-
-
-@house_style
 def inflated_scores(table, label="macro-F1"):
     """A score with a leak and without, one row a leak.
 
