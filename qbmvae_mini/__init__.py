@@ -14,34 +14,32 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "BoltzmannMachine": "boltzmann",
-    "RBM": "boltzmann",
-    "all_states": "boltzmann",
-    "QuantumBoltzmannMachine": "quantum",
+    "BoltzmannMachine": "machines",
+    "RBM": "machines",
+    "all_states": "machines",
+    "QuantumBoltzmannMachine": "machines",
     "ExactSampler": "samplers",
     "GibbsSampler": "samplers",
     "TemperingSampler": "samplers",
     "PathIntegralSampler": "samplers",
     "CoherentIsingMachine": "samplers",
     "DimodSampler": "samplers",
-    "exact_log_z": "partition",
-    "ais": "partition",
-    "reverse_ais": "partition",
-    "log_z_bracket": "partition",
+    "exact_log_z": "estimates",
+    "ais": "estimates",
+    "reverse_ais": "estimates",
+    "log_z_bracket": "estimates",
     "BernoulliLatent": "latents",
     "BoltzmannLatent": "latents",
     "GaussianLatent": "latents",
     "MixtureLatent": "latents",
     "QuantumLatent": "latents",
     "VAE": "vae",
-    "CellVAE": "cell_vae",
+    "CellVAE": "models",
     "GaussianVAE": "models",
     "QBMVAE": "models",
 }
-_MODULES = {*_HOME.values(), "cells", "datasets", "diagnostics", "learning"}
-_MODULES |= {"likelihoods", "patterns", "plotting", "relaxations", "results"}
-_MODULES |= {"averaging", "checkpoints", "controls", "files", "genes"}
-_MODULES |= {"metrics", "simulators", "training"}
+_ROOMS = {*_HOME.values(), "cells", "learning", "metrics", "plotting"}
+_ROOMS |= {"results"}
 
 __all__ = sorted(_HOME)
 
@@ -49,10 +47,10 @@ __all__ = sorted(_HOME)
 def __getattr__(name):
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in _MODULES:
+    if name in _ROOMS:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *_HOME, *_MODULES})
+    return sorted({*globals(), *_HOME, *_ROOMS})

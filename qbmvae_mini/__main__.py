@@ -58,8 +58,8 @@ def main(argv=None):
 
 def fit(arguments):
     """Choose genes, train, save."""
-    from qbmvae_mini import files
-    from qbmvae_mini.models import QBMVAE, GaussianVAE
+    from qbmvae_mini.models import files
+    from qbmvae_mini.models.named import QBMVAE, GaussianVAE
 
     with files.new_folder(arguments.model, arguments.force) as folder:
         adata = files.read_h5ad(arguments.cells)
@@ -97,7 +97,7 @@ def fit(arguments):
 
 def embed(arguments):
     """Map cells with a saved model, and write them to a new file."""
-    from qbmvae_mini import files
+    from qbmvae_mini.models import files
 
     if arguments.force and _same_file(arguments.cells, arguments.out):
         raise ValueError(
@@ -125,7 +125,7 @@ def embed(arguments):
 
 def _choose(cells, layer, arguments):
     """Genes for the model, with a word on those left out."""
-    from qbmvae_mini.genes import choose_genes
+    from qbmvae_mini.cells.genes import choose_genes
 
     where = {"layer": layer, "batch_key": arguments.batch_key}
     counted = choose_genes(cells, max(1, cells.n_vars), **where)
@@ -160,7 +160,7 @@ def _as_trained(cells, layer, genes, place):
     import anndata
     import pandas
 
-    from qbmvae_mini.cells import read_cells
+    from qbmvae_mini.cells.reading import read_cells
 
     counts = read_cells(cells, layer=layer, genes=genes)[0].counts
     return anndata.AnnData(

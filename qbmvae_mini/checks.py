@@ -2,6 +2,9 @@
 
 import numbers
 
+import numpy as np
+import torch
+
 #: PyTorch takes no larger seed.
 MAX_SEED = 2**63 - 1
 
@@ -32,3 +35,71 @@ def check_seed(seed):
     if seed > MAX_SEED:
         raise ValueError(f"seed is at most 2^63 - 1, not {seed}")
     return seed
+
+
+#: Letters of `numpy.dtype.kind`: bool, int, unsigned, float.
+NUMBERS = "biuf"
+
+
+def dense(name, value):
+    """`value` as a tensor without a gradient; what is no tensor is copied.
+
+    Takes what NumPy takes: lists, data frames, arrays that are read-only or
+    reversed, which `torch.as_tensor` warns about or refuses.
+
+    Parameters
+    ----------
+    name : str
+        Names the argument in the sentence.
+    value : array
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    TypeError
+        If it is sparse, complex, ragged, or holds no numbers.
+    """
+    if isinstance(value, torch.Tensor):
+        found, usable = str(value.dtype), not value.is_complex()
+        if value.layout is not torch.strided:
+            found, usable = str(value.layout), False
+        array = value.detach()
+    else:
+        try:
+            array = np.array(value)
+        except (TypeError, ValueError, RuntimeError):  # ragged, for instance
+            array = np.array(None)
+        found, usable = str(array.dtype), array.dtype.kind in NUMBERS
+    if not usable:
+        raise TypeError(
+            f"{name} is a dense array of numbers, not {type(value).__name__} "
+            f"({found}); make a dense array of it first"
+        )
+    if isinstance(array, np.ndarray):  # torch knows the machine's order alone
+        array = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    return array
+
+
+def check_bits(who, z):
+    """Refuse a tensor that holds anything but zeros and ones.
+
+    Parameters
+    ----------
+    who : str
+        Names the argument, or who made it, in the sentence.
+    z : Tensor
+
+    Raises
+    ------
+    ValueError
+    """
+    if not torch.equal(z * z, z):  # z (1 - z) = 0; NaN equals nothing
+        other = z[(z != 0) & (z != 1)]
+        raise ValueError(
+            f"{who}: a state holds bits, 0 or 1, and not "
+            f"{float(other.flatten()[0]):g}; if these are spins s, pass the "
+            "bits (s + 1) / 2"
+        )

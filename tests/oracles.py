@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.linalg import expm
 
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
+from qbmvae_mini.machines import RBM, BoltzmannMachine
 
 #: An odd ring needs three colours; unit 7 is coupled to nobody.
 SPARSE_EDGES = [(0, 1), (1, 2), (2, 3), (3, 4), (5, 4), (5, 6), (0, 6), (2, 5)]

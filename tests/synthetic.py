@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from qbmvae_mini import checkpoints, training
 from qbmvae_mini.models import QBMVAE
 from qbmvae_mini.samplers import DimodSampler, GibbsSampler
+from qbmvae_mini.vae import checkpoints, training
 
 #: Enough to train tiny cells to something within a second.
 FIT = {"max_epochs": 12, "batch_size": 50, "kl_warmup": 2, "progress": False}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from qbmvae_mini.arrays import check_bits, dense
+from qbmvae_mini.checks import check_bits, dense
 
 BITS = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
 

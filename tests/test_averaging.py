@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from qbmvae_mini.averaging import RunningAverage, follow
+from qbmvae_mini.learning import RunningAverage, follow
 
 
 def values(module):

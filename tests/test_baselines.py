@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 
 from qbmvae_mini import metrics, results
 from qbmvae_mini.results import scores
-from qbmvae_mini.results.baselines import Noise, PrincipalComponents, ScVI
+from qbmvae_mini.results.rivals import Noise, PrincipalComponents, ScVI
 
 
 @pytest.fixture(scope="module")

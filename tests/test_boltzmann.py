@@ -19,14 +19,15 @@ from oracles import (
     randomise,
 )
 
-from qbmvae_mini import diagnostics, graphs, learning, partition
-from qbmvae_mini.boltzmann import (
+from qbmvae_mini import estimates, learning
+from qbmvae_mini.machines import (
     RBM,
     BoltzmannMachine,
+    QuantumBoltzmannMachine,
     all_states,
     check_classical,
+    graphs,
 )
-from qbmvae_mini.quantum import QuantumBoltzmannMachine
 from qbmvae_mini.samplers import (
     DimodSampler,
     ExactSampler,
@@ -340,12 +341,12 @@ CLASSICAL = {
         learning.ContrastiveDivergence().sample_from(m, STATES)
     ),
     "log_likelihood": lambda m: learning.log_likelihood(m, STATES),
-    "exact_log_z": partition.exact_log_z,
-    "annealed importance sampling": partition.ais,
-    "annealed importance sampling ": lambda m: partition.reverse_ais(m, STATES),
-    "annealed importance sampling  ": partition.log_z_bracket,
-    "effective_beta": lambda m: diagnostics.effective_beta(m, STATES),
-    "distance_to_exact": lambda m: diagnostics.distance_to_exact(m, STATES),
+    "exact_log_z": estimates.exact_log_z,
+    "annealed importance sampling": estimates.ais,
+    "annealed importance sampling ": lambda m: estimates.reverse_ais(m, STATES),
+    "annealed importance sampling  ": estimates.log_z_bracket,
+    "effective_beta": lambda m: estimates.effective_beta(m, STATES),
+    "distance_to_exact": lambda m: estimates.distance_to_exact(m, STATES),
 }
 
 

@@ -7,7 +7,8 @@ import pytest
 import scipy.sparse
 from synthetic import two_clusters, unchanged, with_counts
 
-from qbmvae_mini.cells import Cells, read_cells
+from qbmvae_mini.cells.counts import Cells
+from qbmvae_mini.cells.reading import read_cells
 
 
 @pytest.fixture

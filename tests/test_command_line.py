@@ -14,12 +14,10 @@ import pytest
 import scanpy as sc
 from synthetic import FIT, two_clusters
 
-from qbmvae_mini import files
 from qbmvae_mini.__main__ import main
-from qbmvae_mini.cell_vae import CellVAE
-from qbmvae_mini.genes import choose_genes
+from qbmvae_mini.cells.genes import choose_genes
 from qbmvae_mini.latents import BernoulliLatent
-from qbmvae_mini.models import QBMVAE, GaussianVAE
+from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE, files
 from qbmvae_mini.samplers import DimodSampler
 
 #: Columns that embed adds to obs.

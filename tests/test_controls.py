@@ -11,13 +11,6 @@ import torch
 from oracles import listed_kl, listed_log_q, log_z, randomise
 from synthetic import FIT, two_clusters
 
-from qbmvae_mini import training
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
-from qbmvae_mini.controls import (
-    randomise_couplings,
-    refit_prior,
-    shuffle_couplings,
-)
 from qbmvae_mini.latents import (
     BernoulliLatent,
     BoltzmannLatent,
@@ -25,14 +18,22 @@ from qbmvae_mini.latents import (
     MixtureLatent,
     QuantumLatent,
 )
-from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
-from qbmvae_mini.quantum import QuantumBoltzmannMachine
-from qbmvae_mini.relaxations import (
+from qbmvae_mini.latents.relaxations import (
     OverlappingExponentials,
     Schedule,
     ScoreFunction,
 )
+from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
+from qbmvae_mini.models import (
+    QBMVAE,
+    CellVAE,
+    GaussianVAE,
+    randomise_couplings,
+    refit_prior,
+    shuffle_couplings,
+)
 from qbmvae_mini.samplers import DimodSampler, ExactSampler, GibbsSampler
+from qbmvae_mini.vae import training
 
 SPARSE = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
 MACHINES = {

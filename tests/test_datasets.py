@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qbmvae_mini import datasets
+from qbmvae_mini.cells import datasets
 
 SHAPES = {
     "pancreas": (1937, 2000),
@@ -137,7 +137,7 @@ def test_missing_file_says_what_to_do(monkeypatch, tmp_path):
 def test_import_is_light():
     heavy = ("scanpy", "anndata", "lightning", "sklearn", "matplotlib")
     code = (
-        "import sys, qbmvae_mini.datasets; "
+        "import sys, qbmvae_mini.cells.datasets; "
         f"sys.exit(any(name in sys.modules for name in {heavy}))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

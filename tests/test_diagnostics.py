@@ -16,17 +16,19 @@ from oracles import (
 from scipy import optimize, stats
 from torch import nn
 
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
-from qbmvae_mini.diagnostics import (
+from qbmvae_mini.estimates import (
     distance_to_exact,
     distance_to_law,
     effective_beta,
     effective_sample_size,
-    gradient_bias,
     r_hat,
 )
-from qbmvae_mini.quantum import QuantumBoltzmannMachine
-from qbmvae_mini.relaxations import ScoreFunction, StraightThrough
+from qbmvae_mini.latents.relaxations import (
+    ScoreFunction,
+    StraightThrough,
+    gradient_bias,
+)
+from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
 from qbmvae_mini.samplers import ExactSampler
 
 BETAS = (0.5, 1.0, 2.0)

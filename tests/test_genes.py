@@ -6,7 +6,7 @@ import pytest
 import scanpy as sc
 from synthetic import two_clusters, unchanged, with_counts
 
-from qbmvae_mini.genes import choose_genes
+from qbmvae_mini.cells.genes import choose_genes
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 import torch
 from oracles import judge, law, random_machine
 
-from qbmvae_mini.boltzmann import BoltzmannMachine
-from qbmvae_mini.diagnostics import effective_beta
+from qbmvae_mini.estimates import effective_beta
+from qbmvae_mini.machines import BoltzmannMachine
 from qbmvae_mini.samplers import DimodSampler, ising_machine
 from qbmvae_mini.samplers.ising_machine import CoherentIsingMachine, rounded
 

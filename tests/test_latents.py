@@ -23,7 +23,7 @@ from synthetic import FIT, two_clusters
 from torch.nn import functional as F
 
 from qbmvae_mini import latents
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
+from qbmvae_mini.estimates import Bracket
 from qbmvae_mini.latents import (
     BernoulliLatent,
     BoltzmannLatent,
@@ -31,16 +31,15 @@ from qbmvae_mini.latents import (
     MixtureLatent,
     QuantumLatent,
 )
-from qbmvae_mini.models import CellVAE
-from qbmvae_mini.partition import Bracket
-from qbmvae_mini.quantum import QuantumBoltzmannMachine
-from qbmvae_mini.relaxations import (
+from qbmvae_mini.latents.relaxations import (
     RELAXATIONS,
     BinaryConcrete,
     OverlappingExponentials,
     Schedule,
     SpikeAndExponential,
 )
+from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
+from qbmvae_mini.models import CellVAE
 from qbmvae_mini.samplers import ExactSampler, GibbsSampler
 from qbmvae_mini.samplers.path_integral import PathIntegralSampler
 

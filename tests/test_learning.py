@@ -21,21 +21,23 @@ from oracles import (
 from scipy import sparse
 
 from qbmvae_mini import learning
-from qbmvae_mini.averaging import SHARE
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine, all_states
+from qbmvae_mini.estimates import Bracket, Estimate
 from qbmvae_mini.learning import (
-    ContrastiveDivergence,
+    bars_and_stripes,
     fit,
     log_likelihood,
-    n_visible,
     negative_phase,
     positive_phase,
-    visible_energy,
 )
-from qbmvae_mini.partition import Bracket, Estimate
-from qbmvae_mini.patterns import bars_and_stripes
-from qbmvae_mini.quantum import QuantumBoltzmannMachine
+from qbmvae_mini.learning.averaging import SHARE
+from qbmvae_mini.machines import (
+    RBM,
+    BoltzmannMachine,
+    QuantumBoltzmannMachine,
+    all_states,
+)
 from qbmvae_mini.samplers import (
+    ContrastiveDivergence,
     ExactSampler,
     GibbsSampler,
     TemperingSampler,
@@ -46,7 +48,7 @@ COPIES = 20_000
 
 def some_data(machine, rows=7, seed=2):
     rng = np.random.default_rng(seed)
-    bits = rng.random((rows, n_visible(machine))) < 0.4
+    bits = rng.random((rows, machine.n_visible)) < 0.4
     return torch.from_numpy(bits).to(next(machine.parameters()))
 
 
@@ -63,7 +65,7 @@ def gradients(machine, loss):
 
 def listed_visible(machine):
     """-log of the unnormalised p(v) of all v, differentiable, from oracles."""
-    energy = listed_energy(machine).reshape(2 ** n_visible(machine), -1)
+    energy = listed_energy(machine).reshape(2**machine.n_visible, -1)
     return -energy.neg().logsumexp(1)
 
 
@@ -173,7 +175,7 @@ def each_gradient(machine):
 
 def law_of_cd(machine, kind, data, k):
     """Law of the visible units after k sweeps from the data."""
-    q = start_at(data, n_visible(machine))
+    q = start_at(data, machine.n_visible)
     return q @ np.linalg.matrix_power(TRANSITIONS[kind](machine), k)
 
 
@@ -188,7 +190,7 @@ def worst_z(found, q, each, draws):
 def test_transitions_keep_the_law(kind):
     """The oracle of contrastive divergence is a sampler of the machine."""
     machine = random_machine(kind, dtype=torch.float64)
-    p = law(machine).reshape(2 ** n_visible(machine), -1).sum(1)
+    p = law(machine).reshape(2**machine.n_visible, -1).sum(1)
     assert p @ TRANSITIONS[kind](machine) == pytest.approx(p, abs=1e-12)
 
 
@@ -212,7 +214,7 @@ def test_bias_of_cd_shrinks_with_k(kind):
     machine, data = machine_and_data(kind)
     each = each_gradient(machine)
     exact = likelihood_gradient(machine, data).numpy()
-    start = start_at(data, n_visible(machine)) @ each
+    start = start_at(data, machine.n_visible) @ each
     error = []
     for k in (1, 2, 4, 8, 200):
         cd = law_of_cd(machine, kind, data, k) @ each - start
@@ -226,7 +228,7 @@ def test_bias_of_cd_shrinks_with_k(kind):
 
 
 def law_of_visible(machine):
-    return law(machine).reshape(2 ** n_visible(machine), -1).sum(1)
+    return law(machine).reshape(2**machine.n_visible, -1).sum(1)
 
 
 CHAINS = [
@@ -262,7 +264,7 @@ def test_summing_hidden_units_out_removes_noise():
         v = z[:, : machine.n_left]
         for kept, cost in [
             (drawn, machine.energy(z)),
-            (summed, visible_energy(machine, v)),
+            (summed, machine.visible_energy(v)),
         ]:
             kept.append(gradients(machine, cost.mean()).numpy() - exact)
     assert np.square(summed).sum() < 0.7 * np.square(drawn).sum()

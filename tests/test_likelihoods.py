@@ -8,7 +8,7 @@ import torch
 from oracles import relative_error
 from scipy import special, stats
 
-from qbmvae_mini.likelihoods import NegativeBinomial
+from qbmvae_mini.vae import NegativeBinomial
 
 DOUBLE = torch.float64
 

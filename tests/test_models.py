@@ -14,22 +14,18 @@ from safetensors import safe_open
 from synthetic import FIT, two_clusters, unchanged
 
 from qbmvae_mini import latents
-from qbmvae_mini.boltzmann import RBM
-from qbmvae_mini.latents import (
-    BernoulliLatent,
-    BoltzmannLatent,
-    GaussianLatent,
-)
-from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
-from qbmvae_mini.partition import Bracket
-from qbmvae_mini.relaxations import (
+from qbmvae_mini.estimates import Bracket
+from qbmvae_mini.latents import BernoulliLatent, BoltzmannLatent, GaussianLatent
+from qbmvae_mini.latents.relaxations import (
     BinaryConcrete,
     OverlappingExponentials,
     Schedule,
     SpikeAndExponential,
 )
+from qbmvae_mini.machines import RBM
+from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
 from qbmvae_mini.samplers import DimodSampler, ExactSampler, GibbsSampler
-from qbmvae_mini.training import VALIDATE_EVERY
+from qbmvae_mini.vae.training import VALIDATE_EVERY
 
 MAKE = {
     "gaussian": lambda adata, **k: GaussianVAE(adata, n_latent=4, **k),

@@ -22,7 +22,7 @@ from qbmvae_mini import (
     exact_log_z,
     learning,
 )
-from qbmvae_mini.likelihoods import NegativeBinomial
+from qbmvae_mini.vae import NegativeBinomial
 
 E = math.e
 LOG_2 = math.log(2)

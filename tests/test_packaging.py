@@ -45,7 +45,7 @@ def test_the_wheel_works_without_the_checkout(wheel, tmp_path):
         archive.extractall(tmp_path)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
-        "from qbmvae_mini import datasets;"
+        "from qbmvae_mini.cells import datasets;"
         "assert datasets.__file__.startswith(sys.argv[1]), datasets.__file__;"
         "print(datasets.load('marrow').shape)"
     )

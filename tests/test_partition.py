@@ -7,15 +7,15 @@ import pytest
 import torch
 from oracles import KINDS, listed, log_z, random_machine, randomise
 
-from qbmvae_mini import partition
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
-from qbmvae_mini.partition import (
+from qbmvae_mini.estimates import (
     ais,
     enumerable,
     exact_log_z,
     log_z_bracket,
+    partition,
     reverse_ais,
 )
+from qbmvae_mini.machines import RBM, BoltzmannMachine
 from qbmvae_mini.samplers import ExactSampler, GibbsSampler
 
 # Exact

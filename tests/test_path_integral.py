@@ -5,12 +5,16 @@ import pytest
 import torch
 from oracles import judge, listed, quantum, random_machine, randomise
 
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine, all_states
-from qbmvae_mini.learning import fit
-from qbmvae_mini.quantum import (
-    QuantumBoltzmannMachine,
+from qbmvae_mini.estimates import (
     integrated_log_partition,
     transverse_magnetisation,
+)
+from qbmvae_mini.learning import fit
+from qbmvae_mini.machines import (
+    RBM,
+    BoltzmannMachine,
+    QuantumBoltzmannMachine,
+    all_states,
 )
 from qbmvae_mini.samplers import GibbsSampler
 from qbmvae_mini.samplers.path_integral import PathIntegralSampler

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from qbmvae_mini import datasets
-from qbmvae_mini.patterns import bars_and_stripes, digits, genes_on
+from qbmvae_mini.cells import datasets
+from qbmvae_mini.learning import bars_and_stripes, digits, genes_on
 
 
 @pytest.mark.parametrize("side", [2, 3, 4])

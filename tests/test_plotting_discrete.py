@@ -17,8 +17,11 @@ from oracles import listed, listed_log_q
 from scipy import special
 
 from qbmvae_mini import plotting
-from qbmvae_mini.diagnostics import GradientBias, gradient_bias
-from qbmvae_mini.relaxations import RELAXATIONS
+from qbmvae_mini.latents.relaxations import (
+    RELAXATIONS,
+    GradientBias,
+    gradient_bias,
+)
 
 CHAPTER = Path(__file__).parents[1] / "book" / "07_discrete.ipynb"
 

@@ -18,11 +18,13 @@ from oracles import (
     relative_error,
 )
 
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine, all_states
-from qbmvae_mini.quantum import (
-    MAX_QUBITS,
+from qbmvae_mini.machines import (
+    RBM,
+    BoltzmannMachine,
     QuantumBoltzmannMachine,
+    all_states,
 )
+from qbmvae_mini.machines.quantum import MAX_QUBITS
 
 FIELDS = (0.0, 0.1, 1.0, 3.0)
 

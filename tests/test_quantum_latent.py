@@ -18,10 +18,9 @@ from oracles import (
 )
 from synthetic import FIT, two_clusters
 
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
 from qbmvae_mini.latents import BoltzmannLatent, QuantumLatent
+from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
 from qbmvae_mini.models import CellVAE
-from qbmvae_mini.quantum import QuantumBoltzmannMachine
 from qbmvae_mini.samplers import ExactSampler, GibbsSampler
 from qbmvae_mini.samplers.path_integral import PathIntegralSampler
 from qbmvae_mini.vae import VAE

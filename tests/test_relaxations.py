@@ -16,7 +16,7 @@ from oracles import listed, listed_log_q
 from scipy import special, stats
 from torch.distributions import RelaxedBernoulli
 
-from qbmvae_mini.relaxations import (
+from qbmvae_mini.latents.relaxations import (
     RELAXATIONS,
     BinaryConcrete,
     OverlappingExponentials,

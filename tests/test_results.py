@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from qbmvae_mini import datasets, results
+from qbmvae_mini import results
+from qbmvae_mini.cells import datasets
 from qbmvae_mini.results import fits, run
 from qbmvae_mini.results import table as reading
 from qbmvae_mini.results.fits import (

@@ -10,9 +10,7 @@ import pytest
 import torch
 from oracles import KINDS, judge, random_machine, randomise
 
-from qbmvae_mini import graphs
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
-from qbmvae_mini.graphs import Conditional
+from qbmvae_mini.machines import RBM, BoltzmannMachine, Conditional, graphs
 from qbmvae_mini.samplers import (
     DimodSampler,
     ExactSampler,

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from scipy import sparse, stats
 
-from qbmvae_mini import datasets, simulators
-from qbmvae_mini.cells import read_cells
-from qbmvae_mini.simulators import (
+from qbmvae_mini.cells import datasets, simulators
+from qbmvae_mini.cells.reading import read_cells
+from qbmvae_mini.cells.simulators import (
     PATH,
     TREE,
     fit_types,

@@ -6,9 +6,14 @@ import pytest
 import torch
 from oracles import KINDS, random_machine
 
-from qbmvae_mini.quantum import QuantumBoltzmannMachine
-from qbmvae_mini.samplers import random_bits, sweep, uniforms
-from qbmvae_mini.samplers.sweeps import grid_offset, in_unit_interval
+from qbmvae_mini.machines import QuantumBoltzmannMachine
+from qbmvae_mini.samplers import (
+    grid_offset,
+    in_unit_interval,
+    random_bits,
+    sweep,
+    uniforms,
+)
 
 LIKE = torch.zeros(())
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from oracles import KINDS, energies, judge, law, random_machine
 
-from qbmvae_mini.boltzmann import RBM
+from qbmvae_mini.machines import RBM
 from qbmvae_mini.samplers import GibbsSampler, TemperingSampler
 
 DRAWS = 100_000

@@ -19,12 +19,11 @@ from synthetic import (
     unchanged,
 )
 
-from qbmvae_mini import checkpoints, training
-from qbmvae_mini.cells import Cells
+from qbmvae_mini.cells.counts import Cells
 from qbmvae_mini.latents import BernoulliLatent
-from qbmvae_mini.likelihoods import NegativeBinomial
 from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
 from qbmvae_mini.samplers import GibbsSampler
+from qbmvae_mini.vae import NegativeBinomial, checkpoints, training
 
 MAKE = {
     "gaussian": lambda adata, **k: GaussianVAE(adata, n_latent=3, **k),

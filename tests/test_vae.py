@@ -15,18 +15,14 @@ from oracles import (
 from scipy import special, stats
 
 from qbmvae_mini import vae as vae_module
-from qbmvae_mini.boltzmann import RBM
-from qbmvae_mini.latents import (
-    BernoulliLatent,
-    BoltzmannLatent,
-    GaussianLatent,
-)
-from qbmvae_mini.relaxations import (
+from qbmvae_mini.latents import BernoulliLatent, BoltzmannLatent, GaussianLatent
+from qbmvae_mini.latents.relaxations import (
     BinaryConcrete,
     OverlappingExponentials,
     ScoreFunction,
     SpikeAndExponential,
 )
+from qbmvae_mini.machines import RBM
 from qbmvae_mini.samplers import ExactSampler, GibbsSampler
 from qbmvae_mini.vae import VAE
 

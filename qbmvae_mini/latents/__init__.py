@@ -28,12 +28,12 @@ Priors over numbers: `GaussianLatent`, `MixtureLatent`. Priors over bits:
 
 from qbmvae_mini.latents.base import Latent
 from qbmvae_mini.latents.bits import BernoulliLatent, BitLatent
-from qbmvae_mini.latents.boltzmann import ROUGH_AIS, BoltzmannLatent
+from qbmvae_mini.latents.boltzmann import EFFORTS, BoltzmannLatent
 from qbmvae_mini.latents.gaussian import GaussianLatent, MixtureLatent
 from qbmvae_mini.latents.quantum import QuantumLatent
 
 __all__ = [
-    "ROUGH_AIS",
+    "EFFORTS",
     "BernoulliLatent",
     "BitLatent",
     "BoltzmannLatent",

@@ -5,10 +5,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from qbmvae_mini.checks import check_whole
+from qbmvae_mini.estimates.partition import Bracket
 from qbmvae_mini.latents.base import Latent
-from qbmvae_mini.partition import Bracket
-from qbmvae_mini.relaxations import log_q
-from qbmvae_mini.relaxations import relaxation as find_relaxation
+from qbmvae_mini.latents.relaxations.base import log_q
+from qbmvae_mini.latents.relaxations.names import relaxation as find_relaxation
 
 
 class BitLatent(Latent):
@@ -23,13 +23,29 @@ class BitLatent(Latent):
         Number of bits; the encoder gives one logit each.
     relaxation : str or Relaxation
         How a gradient passes a bit; a name of
-        `qbmvae_mini.relaxations.RELAXATIONS`, or such an object.
+        `qbmvae_mini.latents.relaxations.RELAXATIONS`, or such an object.
     """
 
     def __init__(self, n_latent, relaxation):
         n_latent = check_whole("n_latent", n_latent, 1)
         super().__init__(n_latent, n_latent)
         self.relaxation = find_relaxation(relaxation)
+
+    @property
+    def smooths(self):
+        """Whether the decoder reads numbers for bits: the relaxation's."""
+        return self.relaxation.smooths
+
+    def settings(self):
+        """Number of bits and the relaxation, by name and numbers."""
+        return {
+            "kind": type(self).__name__,
+            "n_latent": self.n_latent,
+            "relaxation": {
+                "choice": self.relaxation.name,
+                **self.relaxation.settings(),
+            },
+        }
 
     def rsample(self, params):
         """One relaxed draw, (batch, n_latent)."""
@@ -49,7 +65,7 @@ class BitLatent(Latent):
     def smooth(self, z, params):
         """Numbers for bits where the relaxation is smooth, and log weights.
 
-        See `qbmvae_mini.relaxations.Relaxation.smooth`.
+        See `qbmvae_mini.latents.relaxations.Relaxation.smooth`.
         """
         return self.relaxation.smooth(z, params)
 
@@ -119,7 +135,7 @@ class BernoulliLatent(BitLatent):
         mean = torch.sigmoid(self.bias.detach())
         return torch.bernoulli(mean.expand(n, -1))
 
-    def estimate_log_z(self):
+    def estimate_log_z(self, effort="full"):
         """``sum softplus(b)``, exactly."""
         value = float(F.softplus(self.bias.detach().double()).sum())
         return Bracket(value, value, value)

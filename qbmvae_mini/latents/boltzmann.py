@@ -2,25 +2,24 @@
 
 import math
 
-import dimod
 import torch
 
-from qbmvae_mini.arrays import check_bits
-from qbmvae_mini.boltzmann import check_classical
 from qbmvae_mini.checks import check_whole
-from qbmvae_mini.latents.bits import BitLatent
-from qbmvae_mini.partition import (
+from qbmvae_mini.estimates.partition import (
     Bracket,
     enumerable,
     exact_log_z,
     log_z_bracket,
 )
+from qbmvae_mini.latents.bits import BitLatent
+from qbmvae_mini.machines.base import check_classical
+from qbmvae_mini.samplers.base import check_is_sampler
 
-#: Effort for a log Z that only has to be known to a few tenths of a nat.
-ROUGH_AIS = {"chains": 250, "temperatures": 400}
-
-#: Draws for the negative phase from a sampler that keeps no chains.
-NEGATIVES = 256
+#: Effort of a bracket of log Z, by its name; "rough" leaves tenths of a nat.
+EFFORTS = {
+    "rough": {"chains": 250, "temperatures": 400},
+    "full": {"chains": 1000, "temperatures": 1000},
+}
 
 
 class BoltzmannLatent(BitLatent):
@@ -56,12 +55,12 @@ class BoltzmannLatent(BitLatent):
         negatives=None,
     ):
         self._check_machine(machine)
-        _check_sampler(sampler)
+        check_is_sampler(sampler)
         super().__init__(machine.n_units, relaxation)
         self.machine = machine
         self.sampler = sampler
         if negatives is None:
-            negatives = getattr(sampler, "chains", NEGATIVES)
+            negatives = sampler.draws
         self.negatives = check_whole("negatives", negatives, 1)
         # Kept with the weights, so that a resumed run reports the same loss.
         self.register_buffer("log_z", torch.tensor(math.nan))
@@ -85,7 +84,7 @@ class BoltzmannLatent(BitLatent):
             return without_log_z + self.current_log_z().upper
         surrogate = -self.negative_phase()
         if self.log_z.isnan():
-            self.estimate_log_z(**ROUGH_AIS)
+            self.estimate_log_z("rough")
         log_z = self.log_z + (surrogate - surrogate.detach())
         return without_log_z + log_z
 
@@ -94,17 +93,42 @@ class BoltzmannLatent(BitLatent):
 
         Its gradient is minus the gradient of log Z.
         """
-        if hasattr(self.sampler, "mean_energy"):  # it knows the law
-            return self.sampler.mean_energy(self.machine)
-        return self.machine.mean_energy(self.sample_prior(self.negatives))
+        return self.sampler.mean_energy(self.machine, self.negatives)
 
     def sample_prior(self, n):
         """`n` draws from the prior by the sampler, (n, n_latent)."""
-        z = self.sampler.sample(self.machine, n)
-        _check_draws(z, (n, self.n_latent), type(self.sampler).__name__)
-        return z.to(next(self.machine.parameters()))
+        return self.sampler.draw(self.machine, n)
 
-    def estimate_log_z(self, *, chains=1000, temperatures=1000):
+    def settings(self):
+        """Those of the bits, of the machine and of the sampler."""
+        return super().settings() | {
+            "machine": self.machine.settings(),
+            "sampler": {
+                "kind": type(self.sampler).__name__,
+                **self.sampler.settings(),
+            },
+            "negatives": self.negatives,
+        }
+
+    def state(self):
+        """The sampler's chains and random state."""
+        return self.sampler.state_dict()
+
+    def load_state(self, state):
+        """Restore what `state` gave."""
+        self.sampler.load_state_dict(state)
+
+    def reset(self):
+        """Forget the sampler's chains, and log Z."""
+        self.sampler.reset()
+        self.log_z.fill_(math.nan)
+
+    def change_couplings(self, change):
+        """Put ``change(couplings)`` in their place; chains and log Z go."""
+        self.machine.set_couplings(change(self.machine.coupling.detach()))
+        self.reset()
+
+    def estimate_log_z(self, effort="full"):
         """Bracket of log Z, kept until the weights or the effort change.
 
         By enumeration where the machine is small enough, and otherwise by
@@ -112,17 +136,17 @@ class BoltzmannLatent(BitLatent):
 
         Parameters
         ----------
-        chains, temperatures : int
-            Effort of `qbmvae_mini.partition.log_z_bracket`.
+        effort : {"full", "rough"}
+            Chains and temperatures of `qbmvae_mini.estimates.log_z_bracket`;
+            see `EFFORTS`.
 
         Returns
         -------
         Bracket
         """
-        effort = (chains, temperatures)
         if self._bracket_is_of_these_weights() and effort == self._effort:
             return self._bracket
-        self._bracket = self._new_bracket(chains, temperatures)
+        self._bracket = self._new_bracket(**EFFORTS[effort])
         self._effort, self._weights = effort, self._flat_weights()
         self.log_z.fill_(self._bracket.value)
         return self._bracket
@@ -154,30 +178,3 @@ class BoltzmannLatent(BitLatent):
         """All that decides log Z: weights, and also the graph and offset."""
         state = self.machine.state_dict().values()
         return torch.cat([tensor.flatten().double().cpu() for tensor in state])
-
-
-def _check_sampler(sampler):
-    if isinstance(sampler, dimod.Sampler):
-        name = type(sampler).__name__
-        raise TypeError(
-            f"{name} is a dimod sampler; hand it over as DimodSampler({name}())"
-        )
-    if isinstance(sampler, type) or not hasattr(sampler, "sample"):
-        raise TypeError(
-            "sampler is an object with sample(machine, n), such as "
-            f"GibbsSampler(), not {sampler!r}"
-        )
-
-
-def _check_draws(z, shape, who):
-    """A sampler's answer has the right shape and holds bits."""
-    if not isinstance(z, torch.Tensor):
-        raise TypeError(
-            f"{who} returned a {type(z).__name__}; return the bits as a "
-            "torch.Tensor"
-        )
-    if tuple(z.shape) != shape:
-        raise ValueError(
-            f"{who} returned draws of shape {tuple(z.shape)}, asked for {shape}"
-        )
-    check_bits(f"draws of {who}", z)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.estimates.partition import Bracket
 from qbmvae_mini.latents.base import Latent
-from qbmvae_mini.partition import Bracket
 
 
 class GaussianLatent(Latent):
@@ -24,6 +24,10 @@ class GaussianLatent(Latent):
     def __init__(self, n_latent):
         n_latent = check_whole("n_latent", n_latent, 1)
         super().__init__(n_latent, 2 * n_latent)
+
+    def settings(self):
+        """Width of the code."""
+        return {"kind": type(self).__name__, "n_latent": self.n_latent}
 
     def rsample(self, params):
         """One draw ``mean + sd * noise``, (batch, n_latent)."""
@@ -59,7 +63,7 @@ class GaussianLatent(Latent):
         """`n` draws from the prior, (n, n_latent)."""
         return torch.randn(n, self.n_latent)
 
-    def estimate_log_z(self):
+    def estimate_log_z(self, effort="full"):
         """``n_latent / 2 * log(2 pi)``, exactly."""
         return Bracket(self._log_z, self._log_z, self._log_z)
 
@@ -111,6 +115,11 @@ class MixtureLatent(GaussianLatent):
         self.means = nn.Parameter(torch.randn(shape, generator=generator))
         self.log_vars = nn.Parameter(torch.zeros(shape))
         self.weight_logits = nn.Parameter(torch.zeros(components))
+
+    def settings(self):
+        """Width, components, draws."""
+        mixture = {"components": len(self.means), "draws": self.draws}
+        return super().settings() | mixture
 
     def kl(self, params):
         """Minus the exact entropy, minus mean log p over draws, (batch,).

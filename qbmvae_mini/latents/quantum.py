@@ -4,14 +4,12 @@ import copy
 
 import torch
 
-from qbmvae_mini.boltzmann import all_states
+from qbmvae_mini.estimates.partition import BRACKET_ERRORS, Bracket
+from qbmvae_mini.estimates.quantum_partition import integrated_log_partition
 from qbmvae_mini.latents.boltzmann import BoltzmannLatent
-from qbmvae_mini.partition import BRACKET_ERRORS, Bracket
-from qbmvae_mini.quantum import (
-    MAX_QUBITS,
-    QuantumBoltzmannMachine,
-    integrated_log_partition,
-)
+from qbmvae_mini.machines.quantum import MAX_QUBITS, QuantumBoltzmannMachine
+from qbmvae_mini.machines.states import all_states
+from qbmvae_mini.samplers.base import Sampler
 
 
 class QuantumLatent(BoltzmannLatent):
@@ -83,7 +81,7 @@ class QuantumLatent(BoltzmannLatent):
         return Bracket(value, value - reach, value + reach)
 
 
-class _ListedLaw:
+class _ListedLaw(Sampler):
     """The diagonal of the density matrix, state by state."""
 
     @torch.no_grad()
@@ -92,7 +90,7 @@ class _ListedLaw:
         states, law = self._list(machine)
         return states[torch.multinomial(law, n, replacement=True)]
 
-    def mean_energy(self, machine):
+    def mean_energy(self, machine, draws=None):
         """Exact mean of E, a scalar; its gradient is that of E alone."""
         states, law = self._list(machine)
         return law.to(states) @ machine.energy(states)

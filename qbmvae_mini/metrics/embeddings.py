@@ -5,8 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from qbmvae_mini.arrays import dense
-from qbmvae_mini.checks import check_seed
+from qbmvae_mini.checks import check_seed, dense
 
 #: Neighbours of a cell in every graph, itself counted, as in scanpy.
 NEIGHBOURS = 15

@@ -51,10 +51,7 @@ from qbmvae_mini.plotting.generation import (
     noticed,
     pair_correlations,
 )
-from qbmvae_mini.plotting.integration import (
-    biology_and_mixing,
-    score_curves,
-)
+from qbmvae_mini.plotting.integration import biology_and_mixing, score_curves
 from qbmvae_mini.plotting.learning import (
     estimated_gradients,
     gene_sets,

@@ -70,7 +70,7 @@ def bias_and_variance(families):
     ----------
     families : dict of str to dict of str to GradientBias
         Family -> name of a setting, written at its point -> what
-        `qbmvae_mini.diagnostics.gradient_bias` measured.
+        `qbmvae_mini.latents.relaxations.gradient_bias` measured.
 
     Returns
     -------

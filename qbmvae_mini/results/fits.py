@@ -4,17 +4,18 @@ import time
 
 import numpy as np
 
-from qbmvae_mini import controls
-from qbmvae_mini.boltzmann import RBM, BoltzmannMachine
-from qbmvae_mini.cell_vae import CellVAE
 from qbmvae_mini.latents import (
     BernoulliLatent,
     BoltzmannLatent,
     GaussianLatent,
     MixtureLatent,
 )
+from qbmvae_mini.machines.boltzmann import BoltzmannMachine
+from qbmvae_mini.machines.rbm import RBM
+from qbmvae_mini.models import controls
+from qbmvae_mini.models.cell_vae import CellVAE
 from qbmvae_mini.results import scores
-from qbmvae_mini.results.baselines import Noise, PrincipalComponents, ScVI
+from qbmvae_mini.results.rivals import Noise, PrincipalComponents, ScVI
 from qbmvae_mini.results.studies import (
     STUDIES,
     TEST,

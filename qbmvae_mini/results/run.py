@@ -8,7 +8,12 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 import pandas
 from tqdm import tqdm
 
-from qbmvae_mini.results import code_hash, compute_rows, load, table_path
+from qbmvae_mini.results import (
+    code_hash,
+    compute_rows,
+    load,
+    table_path,
+)
 from qbmvae_mini.results.fits import dropouts_of, jobs, rows_of
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qbmvae_mini import datasets, simulators
+from qbmvae_mini.cells import datasets, simulators
 
 SPLITS = range(5)
 

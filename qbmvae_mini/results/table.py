@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qbmvae_mini import datasets
+from qbmvae_mini.cells import datasets
 from qbmvae_mini.results.fits import FAMILIES, SAMPLES
 from qbmvae_mini.results.studies import STUDIES, TEST
 

@@ -11,26 +11,26 @@ Every sampler has ``sample(machine, n) -> Tensor (n, n_units)`` of bits from
   `CoherentIsingMachine`, a simulation that does not follow Boltzmann's law.
 """
 
+from qbmvae_mini.samplers.base import Sampler
+from qbmvae_mini.samplers.contrastive import ContrastiveDivergence
 from qbmvae_mini.samplers.dimod_adapter import DimodSampler
 from qbmvae_mini.samplers.exact import ExactSampler
 from qbmvae_mini.samplers.gibbs import GibbsSampler
 from qbmvae_mini.samplers.ising_machine import CoherentIsingMachine
 from qbmvae_mini.samplers.path_integral import PathIntegralSampler
-from qbmvae_mini.samplers.sweeps import (
-    HeatBath,
-    random_bits,
-    sweep,
-    uniforms,
-)
+from qbmvae_mini.samplers.random_numbers import random_bits, uniforms
+from qbmvae_mini.samplers.sweeps import HeatBath, sweep
 from qbmvae_mini.samplers.tempering import TemperingSampler
 
 __all__ = [
     "CoherentIsingMachine",
+    "ContrastiveDivergence",
     "DimodSampler",
     "ExactSampler",
     "GibbsSampler",
     "HeatBath",
     "PathIntegralSampler",
+    "Sampler",
     "TemperingSampler",
     "random_bits",
     "sweep",

@@ -5,15 +5,16 @@ import weakref
 
 import torch
 
-from qbmvae_mini.boltzmann import check_classical
 from qbmvae_mini.checks import check_seed, check_whole
-from qbmvae_mini.samplers.sweeps import random_bits
+from qbmvae_mini.machines.base import check_classical
+from qbmvae_mini.samplers.base import Sampler
+from qbmvae_mini.samplers.random_numbers import random_bits
 
 #: Sweeps from coin flips before persistent chains give their first draw.
 BURN_IN = 100
 
 
-class Chains:
+class Chains(Sampler):
     """Many chains side by side, kept between calls or started anew.
 
     A child provides ``_advance(machine, z, sweeps)``, in place, and may hold
@@ -66,6 +67,25 @@ class Chains:
             self._advance(machine, self._states, self.sweeps)
             draws.append(self._states[: self.chains].clone())
         return torch.cat(draws)[:n]
+
+    @property
+    def draws(self):
+        """One state a chain."""
+        return self.chains
+
+    def settings(self):
+        """Chains, sweeps, whether chains are kept, and the seed."""
+        return {
+            "chains": self.chains,
+            "sweeps": self.sweeps,
+            "persistent": self.persistent,
+            "seed": self.seed,
+        }
+
+    def reset(self):
+        """Forget chains and random state; both start anew from the seed."""
+        self._generator = self._random_state = None
+        self._states = self._machine = None
 
     def state_dict(self):
         """Chains and random state, as a flat dict of tensors."""

@@ -3,8 +3,9 @@
 import dimod
 import torch
 
-from qbmvae_mini.boltzmann import check_classical
 from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.machines.base import check_classical
+from qbmvae_mini.samplers.base import Sampler
 
 #: neal cools down and optimises unless told otherwise. Constant beta = 1
 #: samples; heat-bath acceptance, because under its default Metropolis rule
@@ -16,7 +17,7 @@ NEAL_DEFAULTS = {
 }
 
 
-class DimodSampler:
+class DimodSampler(Sampler):
     """Any `dimod.Sampler` as a sampler of this package.
 
     Parameters
@@ -85,6 +86,19 @@ class DimodSampler:
         states = self._bits(found, machine, n)
         self._calls += 1  # a call that failed repeats its seed
         return states
+
+    def settings(self):
+        """The child's class, its keywords in words, and the seed."""
+        keywords = {name: repr(value) for name, value in self.kwargs.items()}
+        return {
+            "child": type(self.child).__name__,
+            "seed": self.seed,
+            **keywords,
+        }
+
+    def reset(self):
+        """Start again with the first seed."""
+        self._calls = 0
 
     def state_dict(self):
         """How many calls were made, which decides the next seed."""

@@ -2,14 +2,17 @@
 
 import torch
 
-from qbmvae_mini.boltzmann import RBM, all_states, check_classical
 from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.machines.base import check_classical
+from qbmvae_mini.machines.rbm import RBM
+from qbmvae_mini.machines.states import all_states
+from qbmvae_mini.samplers.base import Sampler
 
 #: Above this, an array over all states would not fit into memory.
 MAX_STATES = 20
 
 
-class ExactSampler:
+class ExactSampler(Sampler):
     """Independent draws from exp(-E) / Z, by listing all states.
 
     An RBM needs only its smaller layer listed: that layer is drawn from its
@@ -40,11 +43,12 @@ class ExactSampler:
         states = _states(machine.n_units, machine.bias)
         return states[self._draw(-machine.energy(states), n)]
 
-    def mean_energy(self, machine):
+    def mean_energy(self, machine, draws=None):
         """Mean energy under the machine's own law, by enumeration.
 
         The probabilities are held constant, so the gradient is the mean
-        gradient of E: the negative phase, free of sampling noise.
+        gradient of E: the negative phase, free of sampling noise. No state is
+        drawn, however many are asked for.
         """
         check_classical(machine, "ExactSampler")
         if isinstance(machine, RBM):
@@ -56,6 +60,10 @@ class ExactSampler:
         states = _states(machine.n_units, machine.bias)
         energy = machine.energy(states)
         return energy.detach().neg().softmax(0) @ energy
+
+    def visible_phase(self, machine, data, draws=None):
+        """The same number: hidden units are summed out already."""
+        return self.mean_energy(machine)
 
     def _sample_rbm(self, machine, n):
         states, log_weights, layer = _smaller_layer(machine)
@@ -73,6 +81,14 @@ class ExactSampler:
     def _bits(self, p):
         uniform = torch.rand(p.shape, generator=self._generator, dtype=p.dtype)
         return (uniform.to(p.device) < p).to(p.dtype)
+
+    def settings(self):
+        """The seed."""
+        return {"seed": self.seed}
+
+    def reset(self):
+        """Start the random numbers anew from the seed."""
+        self._generator.manual_seed(self.seed)
 
     def state_dict(self):
         """Random state, as a dict of tensors."""

@@ -15,6 +15,7 @@ import torch
 from dwave.samplers import PathIntegralAnnealingSampler
 
 from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.samplers.base import Sampler
 
 #: Time of a draw (100 sweeps): 0.2 ms at 6 qubits, 13 ms at 64, 0.2 s at 256.
 SLOW_QUBITS = 64
@@ -24,7 +25,7 @@ SLOW_QUBITS = 64
 MAX_GAMMA = 655.0
 
 
-class PathIntegralSampler:
+class PathIntegralSampler(Sampler):
     """Draws from a `QuantumBoltzmannMachine` by path-integral Monte Carlo.
 
     Each draw is a world line of its own, started at random bits without
@@ -105,6 +106,14 @@ class PathIntegralSampler:
         states = torch.from_numpy(found.record.sample[:, columns])
         breaks = torch.from_numpy(found.info["num_breaks"][:, columns])
         return states.to(next(machine.parameters())), breaks
+
+    def settings(self):
+        """Sweeps and seed."""
+        return {"sweeps": self.sweeps, "seed": self.seed}
+
+    def reset(self):
+        """Start again with the first seed."""
+        self._calls = 0
 
     def state_dict(self):
         """How many calls were made, which decides the next seed."""

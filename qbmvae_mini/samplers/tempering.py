@@ -6,7 +6,8 @@ import torch
 
 from qbmvae_mini.checks import check_whole
 from qbmvae_mini.samplers.chains import Chains
-from qbmvae_mini.samplers.sweeps import HeatBath, uniforms
+from qbmvae_mini.samplers.random_numbers import uniforms
+from qbmvae_mini.samplers.sweeps import HeatBath
 
 
 class TemperingSampler(Chains):
@@ -69,7 +70,7 @@ class TemperingSampler(Chains):
             raise ValueError(
                 f"beta_min lies between 0 and 1, not at {beta_min!r}"
             )
-        self.beta_min = beta_min
+        self.beta_min = float(beta_min)
         exponents = torch.linspace(0, 1, self.temperatures, dtype=torch.float64)
         self.betas = float(beta_min) ** exponents
         self._proposed = torch.zeros_like(self.betas[1:])
@@ -86,6 +87,18 @@ class TemperingSampler(Chains):
     @property
     def _rows(self):
         return self.temperatures
+
+    def settings(self):
+        """Those of the chains, and the ladder."""
+        ladder = {"temperatures": self.temperatures, "beta_min": self.beta_min}
+        return super().settings() | ladder
+
+    def reset(self):
+        """Forget replicas, random state, swaps and whose turn it is."""
+        super().reset()
+        self._round = 0
+        self._proposed = torch.zeros_like(self._proposed)
+        self._made = torch.zeros_like(self._made)
 
     def state_dict(self):
         """Replicas, their ladder, random state and whose turn it is."""

@@ -7,8 +7,8 @@ import dimod
 import numpy as np
 import torch
 
-from qbmvae_mini.boltzmann import BoltzmannMachine
-from qbmvae_mini.diagnostics import distance_to_exact, effective_beta
+from qbmvae_mini.estimates import distance_to_exact, effective_beta
+from qbmvae_mini.machines import BoltzmannMachine
 from qbmvae_mini.samplers import DimodSampler
 from qbmvae_mini.samplers.ising_machine import CoherentIsingMachine
 

@@ -21,10 +21,9 @@ from sklearn.neural_network import BernoulliRBM
 from timing import cpu_seconds
 
 from qbmvae_mini import RBM, GibbsSampler
-from qbmvae_mini.learning import ContrastiveDivergence, fit, log_likelihood
-from qbmvae_mini.partition import log_z_bracket
-from qbmvae_mini.patterns import digits
-from qbmvae_mini.samplers import TemperingSampler
+from qbmvae_mini.estimates import log_z_bracket
+from qbmvae_mini.learning import digits, fit, log_likelihood
+from qbmvae_mini.samplers import ContrastiveDivergence, TemperingSampler
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 SPLITS = 5

@@ -10,7 +10,8 @@ import warnings
 
 from timing import compare
 
-from qbmvae_mini import QBMVAE, CellVAE, GaussianVAE, datasets
+from qbmvae_mini import QBMVAE, CellVAE, GaussianVAE
+from qbmvae_mini.cells import datasets
 from qbmvae_mini.latents import BernoulliLatent
 
 EPOCHS = 3

@@ -2,12 +2,12 @@
 
 import numbers
 
-from qbmvae_mini.boltzmann import RBM
-from qbmvae_mini.cell_vae import CellVAE
 from qbmvae_mini.checks import check_whole
 from qbmvae_mini.latents import BoltzmannLatent, GaussianLatent
-from qbmvae_mini.relaxations import RELAXATIONS
-from qbmvae_mini.relaxations import relaxation as find_relaxation
+from qbmvae_mini.latents.relaxations.names import RELAXATIONS
+from qbmvae_mini.latents.relaxations.names import relaxation as find_relaxation
+from qbmvae_mini.machines.rbm import RBM
+from qbmvae_mini.models.cell_vae import CellVAE
 from qbmvae_mini.samplers import GibbsSampler
 
 __all__ = ["QBMVAE", "CellVAE", "GaussianVAE"]

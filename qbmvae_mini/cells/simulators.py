@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from qbmvae_mini import datasets
-from qbmvae_mini.cells import read_cells
+from qbmvae_mini.cells import datasets
+from qbmvae_mini.cells.reading import read_cells
 from qbmvae_mini.checks import check_seed, check_whole
 
 #: Types with fewer cells tell too little of their genes.

@@ -129,7 +129,7 @@ def load_pbmc68k():
 
 def data_directory():
     """Folder of the bundled files, in an installed package or a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     places = [package / "data", package.parent / "data"]
     for place in places:
         if (place / "pancreas.h5ad").is_file():

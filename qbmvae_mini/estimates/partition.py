@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import torch
 
-from qbmvae_mini.arrays import check_bits, dense
-from qbmvae_mini.boltzmann import RBM, all_states, check_classical
-from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.checks import check_bits, check_seed, check_whole, dense
+from qbmvae_mini.machines.base import check_classical
+from qbmvae_mini.machines.rbm import RBM
+from qbmvae_mini.machines.states import all_states
 from qbmvae_mini.samplers import (
     ExactSampler,
     GibbsSampler,

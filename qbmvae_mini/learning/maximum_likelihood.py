@@ -1,4 +1,4 @@
-r"""Maximum likelihood for a machine alone: two phases, one gradient.
+"""Maximum likelihood for a machine alone: two phases, one gradient.
 
 With ``log p(v) = -F(v) - log Z``, the gradient of the mean log-likelihood is
 
@@ -25,79 +25,23 @@ import copy
 import math
 import numbers
 
-import dimod
 import torch
-from torch import nn
 from tqdm.auto import tqdm
 
-from qbmvae_mini.arrays import dense
-from qbmvae_mini.averaging import follow
-from qbmvae_mini.boltzmann import RBM, check_classical
 from qbmvae_mini.checks import check_seed, check_whole
-from qbmvae_mini.partition import enumerable, exact_log_z, log_z_bracket
-from qbmvae_mini.samplers import sweep
-
-
-class ContrastiveDivergence:
-    """The negative phase of CD-k: k sweeps that start at the data.
-
-    Its draws do not follow the law of the machine, and the mean of the
-    gradient is not that of the likelihood; the larger k, the nearer.
-
-    Parameters
-    ----------
-    k : int
-        Sweeps from the data.
-    seed : int
-        Seeds the random numbers of the sweeps.
-
-    References
-    ----------
-    Hinton 2002, Training products of experts by minimizing contrastive
-    divergence.
-    """
-
-    def __init__(self, k=1, seed=0):
-        self.k = check_whole("k", k, 1)
-        seed = check_seed(seed)
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def sample_from(self, machine, data):
-        """One state for each row of `data`, shape (len(data), n_units).
-
-        The hidden units of an RBM need no start, because a sweep draws them
-        first.
-        """
-        check_classical(machine, "ContrastiveDivergence")
-        data = checked_bits(machine, data)
-        z = data.new_zeros(len(data), machine.n_units)
-        z[:, : data.shape[1]] = data
-        if self._generator.device != z.device:
-            seed = self._generator.initial_seed()
-            self._generator = torch.Generator(z.device).manual_seed(seed)
-        return sweep(machine, z, sweeps=self.k, generator=self._generator)
-
-
-def visible_energy(machine, v):
-    """What a visible state costs, (..., n_visible) -> (...), in nats.
-
-    The free energy of an RBM's left layer, else the energy. Its mean over
-    draws of ``v`` alone has the gradient of the energy's mean, with the
-    hidden units' share of the noise averaged away.
-    """
-    if isinstance(machine, RBM):
-        return machine.free_energy(v)
-    return machine.energy(v)
-
-
-def n_visible(machine):
-    """Units that see data: the left layer of an RBM, else all."""
-    return machine.n_left if isinstance(machine, RBM) else machine.n_units
+from qbmvae_mini.estimates.partition import (
+    enumerable,
+    exact_log_z,
+    log_z_bracket,
+)
+from qbmvae_mini.learning.averaging import follow
+from qbmvae_mini.machines.base import check_classical, checked_bits
+from qbmvae_mini.samplers.base import check_is_sampler
 
 
 def positive_phase(machine, data):
     """Mean cost of the data, in nats: data should become cheap."""
-    return visible_energy(machine, data).mean()
+    return machine.visible_energy(data).mean()
 
 
 def negative_phase(machine, sampler, data, draws):
@@ -119,13 +63,7 @@ def negative_phase(machine, sampler, data, draws):
     -------
     Tensor, shape ()
     """
-    if isinstance(sampler, ContrastiveDivergence):
-        z = sampler.sample_from(machine, data)
-    elif hasattr(sampler, "mean_energy"):
-        return sampler.mean_energy(machine)
-    else:
-        z = sampler.sample(machine, draws)
-    return visible_energy(machine, z[:, : n_visible(machine)]).mean()
+    return sampler.visible_phase(machine, data, draws)
 
 
 @torch.enable_grad()
@@ -204,9 +142,9 @@ def fit(
         raise ValueError(
             f"lr, the learning rate, is a number above 0, not {lr!r}"
         )
-    _check_sampler(sampler)
+    check_is_sampler(sampler)
     if draws is None:
-        draws = getattr(sampler, "chains", batch_size)
+        draws = sampler.draws
     draws = check_whole("draws", draws, 1)
     data = checked_bits(machine, data)
     if not any(weight.requires_grad for weight in machine.parameters()):
@@ -274,34 +212,7 @@ def log_likelihood(machine, data, log_z=None):
     elif log_z is None:
         log_z = log_z_bracket(machine).upper
     with torch.no_grad():
-        return -visible_energy(machine, data) - log_z
-
-
-def checked_bits(machine, data):
-    """`data` as a tensor like the weights of `machine`, or a sentence."""
-    if not (isinstance(machine, nn.Module) and hasattr(machine, "n_units")):
-        raise TypeError(
-            "machine is an RBM, a BoltzmannMachine or a "
-            f"QuantumBoltzmannMachine, not {machine!r}"
-        )
-    like = next(machine.parameters())
-    data = dense("data", data)
-    width = n_visible(machine)
-    if data.ndim != 2 or data.shape[1] != width:
-        raise ValueError(
-            f"data has a row an example and a column a visible unit, so its "
-            f"shape is (n, {width}), not {tuple(data.shape)}"
-        )
-    if not len(data):
-        raise ValueError("data has no rows; give at least one example")
-    wrong = (data != 0) & (data != 1)
-    if wrong.any():
-        row, column = wrong.nonzero()[0].tolist()
-        raise ValueError(
-            f"data holds bits, 0 or 1, but row {row}, column {column} is "
-            f"{data[row, column].item():g}; set a threshold first"
-        )
-    return data.to(like)
+        return -machine.visible_energy(data) - log_z
 
 
 @torch.no_grad()
@@ -310,20 +221,6 @@ def _step(machine, lr):
     for weight in machine.parameters():
         if weight.grad is not None:  # the field of a quantum machine has none
             weight.sub_(weight.grad, alpha=lr)
-
-
-def _check_sampler(sampler):
-    if isinstance(sampler, dimod.Sampler):
-        name = type(sampler).__name__
-        raise TypeError(
-            f"{name} is a dimod sampler; hand it over as DimodSampler({name}())"
-        )
-    draws = hasattr(sampler, "sample") or hasattr(sampler, "sample_from")
-    if isinstance(sampler, type) or not draws:
-        raise TypeError(
-            "sampler has a method sample(machine, n), as GibbsSampler(), or "
-            f"is ContrastiveDivergence(); {sampler!r} is neither"
-        )
 
 
 def _seen(monitor, machine, epoch):

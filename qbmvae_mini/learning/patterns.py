@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from qbmvae_mini.boltzmann import all_states
 from qbmvae_mini.checks import check_whole
+from qbmvae_mini.machines.states import all_states
 
 #: A pixel of a digit has 17 grey levels, 0 to 16; from here on it is on.
 DIGIT_THRESHOLD = 8

@@ -76,7 +76,7 @@ def load_model(directory):
     import numpy as np
     import pandas
 
-    from qbmvae_mini.models import QBMVAE, GaussianVAE
+    from qbmvae_mini.models.named import QBMVAE, GaussianVAE
     from qbmvae_mini.samplers import GibbsSampler
 
     directory = Path(directory)

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qbmvae_mini.cells import read_cells
-from qbmvae_mini.checkpoints import (
+from qbmvae_mini.cells.reading import read_cells
+from qbmvae_mini.checks import check_whole
+from qbmvae_mini.vae.checkpoints import (
     load_state_tensors,
     read_tensors,
     state_tensors,
     write_tensors,
 )
-from qbmvae_mini.checks import check_whole
-from qbmvae_mini.training import fit
-from qbmvae_mini.vae import VAE
+from qbmvae_mini.vae.network import VAE
+from qbmvae_mini.vae.training import fit
 
 #: Cells scored at once; the draws per cell are chunked in `VAE`.
 SCORED_AT_ONCE = 256
@@ -48,7 +48,7 @@ class CellVAE:
     module : VAE
     genes, batches : list of str
     history_ : list of dict
-        One entry an epoch, after `fit`; see `qbmvae_mini.training.fit`.
+        One entry an epoch, after `fit`; see `qbmvae_mini.vae.fit`.
 
     Raises
     ------
@@ -119,7 +119,7 @@ class CellVAE:
         kl_weight : float
             1 is the bound. With 0 the model has codes, and no likelihood.
         max_epochs, batch_size, lr, kl_warmup, patience, resume, progress
-            See `qbmvae_mini.training.fit`.
+            See `qbmvae_mini.vae.fit`.
 
         Returns
         -------
@@ -261,7 +261,7 @@ class CellVAE:
             "class": type(self).__name__,
             "settings": self._settings,
             "latent": self._latent_settings(),
-            "sampler": _sampler_name(latent),
+            "sampler": latent.settings().get("sampler", {}).get("kind"),
             "genes": self.genes,
             "batches": self.batches,
             "history": self.history_,
@@ -269,7 +269,7 @@ class CellVAE:
         }
         text = json.dumps(facts, indent=1)
         (directory / "model.json").write_text(text)
-        tensors = state_tensors(self.module, getattr(latent, "sampler", None))
+        tensors = state_tensors(self.module)
         write_tensors(directory / "weights.safetensors", tensors, {})
 
     @classmethod
@@ -317,15 +317,16 @@ class CellVAE:
             facts["batches"],
         )
         tensors, _ = read_tensors(path.with_name("weights.safetensors"))
-        sampler = getattr(model.module.latent, "sampler", None)
-        if _sampler_name(model.module.latent) != facts["sampler"]:
+        found = model.module.latent.settings().get("sampler", {}).get("kind")
+        if found != facts["sampler"]:
             if not latent:
                 raise TypeError(
                     f"{str(directory)!r} was trained by {facts['sampler']}; "
                     f"pass sampler={facts['sampler']}(...), or another one"
                 )
-            sampler = None  # chains of one kind mean nothing to another
-        load_state_tensors(tensors, model.module, sampler)
+        # Chains of one kind of sampler mean nothing to another.
+        same = found == facts["sampler"]
+        load_state_tensors(tensors, model.module, chains=same)
         model.history_ = facts["history"]
         model.module.kl_weight = facts["kl_weight"]
         return model
@@ -415,9 +416,3 @@ class CellVAE:
     @property
     def _device(self):
         return next(self.module.parameters()).device
-
-
-def _sampler_name(latent):
-    """Class of the latent's sampler, None where it needs none."""
-    sampler = getattr(latent, "sampler", None)
-    return None if sampler is None else type(sampler).__name__

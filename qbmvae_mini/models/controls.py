@@ -15,16 +15,12 @@ and ``model.fit(kl_weight=0)`` leaves the prior out of training.
 """
 
 import copy
-import math
 
 import torch
 from torch import nn
 
-from qbmvae_mini.boltzmann import RBM
-from qbmvae_mini.cell_vae import CellVAE
 from qbmvae_mini.checks import check_seed
-from qbmvae_mini.relaxations import Relaxation
-from qbmvae_mini.samplers.chains import Chains
+from qbmvae_mini.models.cell_vae import CellVAE
 
 
 def shuffle_couplings(model, seed=0):
@@ -135,31 +131,16 @@ def _check_codes(old, new):
 
 def _smoothing(latent):
     """What becomes of a code before the decoder reads it, in words."""
-    relaxation = getattr(latent, "relaxation", None)
-    if relaxation is None or type(relaxation).smooth is Relaxation.smooth:
+    if not latent.smooths:
         return "codes as they are drawn"
     numbers = [
-        f"{name} {value:g}" for name, value in relaxation.named_buffers()
+        f"{name} {value:g}" for name, value in latent.relaxation.named_buffers()
     ]
-    return f"{relaxation.name} codes of {', '.join(numbers)}"
+    return f"{latent.relaxation.name} codes of {', '.join(numbers)}"
 
 
 def _with_couplings(model, change):
-    latent = model.module.latent
-    if not hasattr(latent, "machine"):
-        raise TypeError(
-            f"a {type(latent).__name__} has no couplings to change; hand over "
-            "a model whose latent is a BoltzmannLatent"
-        )
     changed = copy.copy(model)
     changed.module = copy.deepcopy(model.module)
-    latent = changed.module.latent
-    machine = getattr(latent.machine, "classical", latent.machine)
-    weight = machine.W if isinstance(machine, RBM) else machine.coupling
-    with torch.no_grad():
-        weight.copy_(change(weight.detach().cpu()))
-    # Neither log Z nor chains of the old couplings go on.
-    latent.log_z.fill_(math.nan)
-    if isinstance(latent.sampler, Chains):
-        latent.sampler.load_state_dict({})
+    changed.module.latent.change_couplings(change)
     return changed

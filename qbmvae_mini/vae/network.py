@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qbmvae_mini.likelihoods import NegativeBinomial
+from qbmvae_mini.vae.likelihoods import NegativeBinomial
 
 #: Numbers held at once while scoring many draws: 4 MB, which a cache holds.
 MAX_ELEMENTS = 2**20

@@ -1,4 +1,4 @@
-r"""The quantum Boltzmann machine: an energy of bits and a transverse field.
+"""The quantum Boltzmann machine: an energy of bits and a transverse field.
 
 The Hamiltonian of n qubits is the matrix
 
@@ -17,23 +17,15 @@ and only drawn from by quantum hardware.
 import math
 import numbers
 
-import numpy as np
 import torch
 from torch import nn
 
-from qbmvae_mini.arrays import check_bits
-from qbmvae_mini.boltzmann import Machine, all_states
-from qbmvae_mini.checks import check_whole
-from qbmvae_mini.partition import (
-    BRACKET_ERRORS,
-    Estimate,
-    enumerable,
-    exact_log_z,
-    log_z_bracket,
-)
+from qbmvae_mini.machines.base import Machine
+from qbmvae_mini.machines.states import _places, all_states
 
 #: Matrices of 2^n rows: at 10 qubits a gradient takes seconds, at 12 minutes.
 MAX_QUBITS = 10
+
 
 #: exp(-x) is 0 in double precision beyond x = 745.
 MAX_SPREAD = 700.0
@@ -100,6 +92,32 @@ class QuantumBoltzmannMachine(nn.Module):
     def energy(self, z):
         """The diagonal of H in nats, (..., n_units) -> (...)."""
         return self.classical.energy(z)
+
+    @property
+    def n_visible(self):
+        """Units that see data: all of them."""
+        return self.n_units
+
+    def visible_energy(self, v):
+        """What a visible state costs in the bound: the diagonal of H."""
+        return self.energy(v)
+
+    @property
+    def coupling(self):
+        """Couplings of the diagonal, in the order of the edges."""
+        return self.classical.coupling
+
+    def set_couplings(self, coupling):
+        """Put other values on the edges of the diagonal."""
+        self.classical.set_couplings(coupling)
+
+    def settings(self):
+        """Those of the diagonal, and the field."""
+        return {
+            "kind": type(self).__name__,
+            "classical": self.classical.settings(),
+            "gamma": float(self.gamma.detach()),
+        }
 
     def mean_energy(self, z):
         """Mean of the diagonal over `n` states, (n, n_units) -> a scalar."""
@@ -173,101 +191,6 @@ class QuantumBoltzmannMachine(nn.Module):
         return self.energy(states).double()
 
 
-@torch.no_grad()
-def transverse_magnetisation(machine, sampler, n=1000):
-    """<sum_i sigma^x_i> from the breaks of sampled world lines.
-
-    The mean number of breaks of all world lines, divided by Gamma: each
-    break is one factor Gamma sigma^x of the path integral, so that
-    ``<breaks> = Gamma d log Tr exp(-H) / d Gamma``.
-
-    Parameters
-    ----------
-    machine : QuantumBoltzmannMachine
-    sampler : PathIntegralSampler
-    n : int
-        Number of draws.
-
-    Returns
-    -------
-    Estimate
-        At Gamma = 0 exactly 0, without a draw: breaks are then impossible,
-        and a diagonal rho has no overlap with a flip.
-
-    Raises
-    ------
-    TypeError
-        If the machine has no transverse field, or the sampler no world lines.
-    """
-    n = check_whole("n", n, 2)
-    _check_quantum(machine, sampler)
-    gamma = float(machine.gamma.detach())
-    if gamma == 0:
-        return Estimate(0.0, 0.0)
-    _, breaks = sampler.sample_paths(machine, n)
-    each = breaks.sum(1).double() / gamma  # (n,)
-    return Estimate(float(each.mean()), float(each.std()) / math.sqrt(n))
-
-
-def integrated_log_partition(machine, sampler, *, n=1000, nodes=8):
-    r"""Log Tr exp(-H) in nats, by integration over the transverse field.
-
-    ``log Tr exp(-H) = log Z + integral over g from 0 to Gamma of
-    <sum_i sigma^x_i>_g``, with the classical log Z exact where its states can
-    be listed and from `log_z_bracket` elsewhere, and the integral by
-    Gauss-Legendre quadrature.
-
-    Parameters
-    ----------
-    machine : QuantumBoltzmannMachine
-    sampler : PathIntegralSampler
-    n : int
-        Draws at each node.
-    nodes : int
-        Number of fields g. The error of the quadrature is *not* in the
-        standard error: double the nodes and look whether the value moves.
-
-    Returns
-    -------
-    Estimate
-        Its standard error joins those of the nodes and, where log Z had to
-        be estimated, that of the bracket.
-
-    Raises
-    ------
-    TypeError
-        If the machine has no transverse field, or the sampler no world lines.
-    """
-    nodes = check_whole("nodes", nodes, 1)
-    _check_quantum(machine, sampler)
-    value, error = _classical_log_z(machine.classical)
-    variance = error**2
-    gamma = float(machine.gamma.detach())
-    points, weights = np.polynomial.legendre.leggauss(nodes)  # on (-1, 1)
-    for point, weight in zip(points, gamma / 2 * weights, strict=True):
-        field = gamma / 2 * (1 + float(point))
-        at_field = QuantumBoltzmannMachine(machine.classical, field)
-        found = transverse_magnetisation(at_field, sampler, n)
-        value += float(weight) * found.value
-        variance += (float(weight) * found.standard_error) ** 2
-    return Estimate(value, math.sqrt(variance))
-
-
-def _check_quantum(machine, sampler):
-    if not isinstance(machine, QuantumBoltzmannMachine):
-        raise TypeError(
-            "machine is a QuantumBoltzmannMachine, not "
-            f"{type(machine).__name__}; for a classical one see "
-            "qbmvae_mini.partition"
-        )
-    if isinstance(sampler, type) or not hasattr(sampler, "sample_paths"):
-        raise TypeError(
-            "sampler draws world lines, as PathIntegralSampler() does; "
-            f"{sampler!r} does not"
-        )
-    machine.check()
-
-
 def _checked_gamma(gamma):
     """`gamma` as a float, or a sentence that says what is wrong with it."""
     number = isinstance(gamma, numbers.Real) and not isinstance(gamma, bool)
@@ -303,23 +226,3 @@ def _shifted_exponential(hamiltonian):
     lowest = torch.linalg.eigvalsh(hamiltonian.detach())[0]
     shift = lowest * torch.eye(len(hamiltonian)).to(hamiltonian)
     return torch.linalg.matrix_exp(shift - hamiltonian)
-
-
-def _places(z, n_units):
-    """Row of each state in `all_states`, (..., n_units) -> (...)."""
-    if z.shape[-1:] != (n_units,):
-        raise ValueError(
-            f"states have {n_units} bits in their last dimension, not shape "
-            f"{tuple(z.shape)}"
-        )
-    check_bits("states", z)
-    worth = 2 ** torch.arange(n_units - 1, -1, -1, device=z.device)
-    return (z.long() * worth).sum(-1)
-
-
-def _classical_log_z(classical):
-    if enumerable(classical):
-        return Estimate(exact_log_z(classical), 0.0)
-    bracket = log_z_bracket(classical)
-    half_width = (bracket.upper - bracket.lower) / 2
-    return Estimate(bracket.value, half_width / BRACKET_ERRORS)

@@ -30,7 +30,6 @@ class TrainingState:
         self.vae = vae
         self.optimizer = optimizer
         self.average = average
-        self.sampler = getattr(vae.latent, "sampler", None)
         self.run = run  # JSON facts that tell one run from another
         self.history = []
         self.best = None  # {name: tensor} of weights and chains
@@ -111,23 +110,20 @@ class TrainingState:
 
     def _weights(self):
         """Weights and sampler state, as one flat dict of tensors."""
-        return state_tensors(self.vae, self.sampler)
+        return state_tensors(self.vae)
 
     def _load_weights(self, tensors):
-        load_state_tensors(tensors, self.vae, self.sampler)
+        load_state_tensors(tensors, self.vae)
 
 
-def state_tensors(vae, sampler=None):
-    """Weights of `vae` and the state of its sampler, flat by name."""
+def state_tensors(vae):
+    """Weights of `vae` and the state of its latent's sampler, flat by name."""
     tensors = {f"vae.{k}": v for k, v in vae.state_dict().items()}
-    if hasattr(sampler, "state_dict"):
-        chains = sampler.state_dict()
-        tensors |= {f"sampler.{k}": v for k, v in chains.items()}
-    return tensors
+    return tensors | {f"sampler.{k}": v for k, v in vae.latent.state().items()}
 
 
-def load_state_tensors(tensors, vae, sampler=None):
-    """Put back what `state_tensors` gave."""
+def load_state_tensors(tensors, vae, *, chains=True):
+    """Put back what `state_tensors` gave, chains where they are wanted."""
     try:
         vae.load_state_dict(_below(tensors, "vae."))
     except RuntimeError as error:
@@ -136,9 +132,8 @@ def load_state_tensors(tensors, vae, sampler=None):
             f"was trained, here is a {type(vae.latent).__name__} of width "
             f"{vae.latent.n_latent}"
         ) from error
-    chains = _below(tensors, "sampler.")
-    if chains and hasattr(sampler, "load_state_dict"):
-        sampler.load_state_dict(chains)
+    if chains:
+        vae.latent.load_state(_below(tensors, "sampler."))
 
 
 def write_tensors(path, tensors, facts):

@@ -7,7 +7,7 @@ that vary most beyond that.
 
 import numpy as np
 
-from qbmvae_mini.cells import read_cells
+from qbmvae_mini.cells.reading import read_cells
 from qbmvae_mini.checks import check_whole
 
 

@@ -6,52 +6,11 @@ one sentence that says what was found and what to do.
 
 import numpy as np
 import scipy.sparse
-import torch
+
+from qbmvae_mini.cells.counts import Cells
 
 #: No log1p of a UMI count comes near this; raw counts nearly always exceed it.
 LARGEST_LOG = 20
-
-
-class Cells:
-    """Counts of some cells, and the number of each cell's batch.
-
-    Parameters
-    ----------
-    counts : scipy.sparse.csr_matrix, shape (cells, genes)
-    batch : ndarray of int, shape (cells,)
-        -1 for a batch that the model has not seen.
-    unseen : sequence of str
-        Names of the batches that the model has not seen.
-    """
-
-    def __init__(self, counts, batch, unseen=()):
-        self.counts = counts
-        self.batch = torch.from_numpy(batch)
-        self.unseen = unseen
-
-    def __len__(self):
-        return self.counts.shape[0]
-
-    def __getitem__(self, index):
-        """Some of the cells."""
-        batch = self.batch.numpy()[index]
-        return Cells(self.counts[index], batch, self.unseen)
-
-    def minibatches(self, size, *, order=None, device="cpu"):
-        """Yield ``(x, batch)``: counts (size, genes) and batch numbers (size,).
-
-        Parameters
-        ----------
-        size : int
-        order : ndarray of int, optional
-            The cells to visit, in this order; by default all as they come.
-        device : torch.device
-        """
-        order = np.arange(len(self)) if order is None else order
-        for start in range(0, len(order), size):
-            index = order[start : start + size]
-            x = torch.from_numpy(self.counts[index].toarray())
-            yield x.to(device), self.batch[index].to(device)
 
 
 def read_cells(adata, *, layer=None, batch_key=None, genes=None, batches=None):
