@@ -27,8 +27,8 @@ export PYTHONUTF8 := 1
 # The commands and the notebooks' kernel come from the environment.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help book test lint unit notebooks browser chapter page serve results \
-	strip refresh clean
+.PHONY: help book test lint unit notebooks browser faults chapter page serve \
+	results strip refresh clean
 
 # Two cores are full with one target at a time.
 .NOTPARALLEL:
@@ -52,6 +52,9 @@ notebooks: $(VENV)/.complete  ## Run the chapters, compare outputs
 
 browser: $(SITE)  ## Look at every page in Chromium
 	$(PYTEST) -m browser tests
+
+faults: $(VENV)/.complete  ## Faults made on purpose, and what became of them
+	$(BIN)/python tests/faults
 
 chapter: $(VENV)/.complete  ## Template and outputs of one: NAME=01_energy
 	@test -f "book/$(NAME).ipynb" || { echo "Name a chapter as in book/," \
