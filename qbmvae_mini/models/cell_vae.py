@@ -12,13 +12,9 @@ import torch
 
 from qbmvae_mini.cells.reading import read_cells
 from qbmvae_mini.checks import check_whole
-from qbmvae_mini.vae.checkpoints import (
-    load_state_tensors,
-    read_tensors,
-    state_tensors,
-    write_tensors,
-)
+from qbmvae_mini.vae.checkpoints import load_state_tensors, state_tensors
 from qbmvae_mini.vae.network import VAE
+from qbmvae_mini.vae.storage import read_tensors, write_tensors
 from qbmvae_mini.vae.training import fit
 
 #: Cells scored at once; the draws per cell are chunked in `VAE`.

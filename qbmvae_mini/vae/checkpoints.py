@@ -1,17 +1,11 @@
 """Checkpoints: everything that a killed training run needs to go on.
 
-One safetensors file with JSON facts, written beside the old one and renamed
-over it, so a killed process leaves either the old or the new state. Nothing
-is pickled.
+One file, whole or not there at all: see `qbmvae_mini.vae.storage`.
 """
 
-import json
-import os
-from pathlib import Path
-
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+
+from qbmvae_mini.vae.storage import read_tensors, write_tensors
 
 
 class TrainingState:
@@ -134,35 +128,6 @@ def load_state_tensors(tensors, vae, *, chains=True):
         ) from error
     if chains:
         vae.latent.load_state(_below(tensors, "sampler."))
-
-
-def write_tensors(path, tensors, facts):
-    """Write tensors and JSON facts to one safetensors file, atomically."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
-    save_file(tensors, new, metadata={"facts": json.dumps(facts)})
-    with open(new, "r+b") as file:  # Windows syncs writable files alone
-        os.fsync(file.fileno())
-    os.replace(new, path)
-
-
-def read_tensors(path):
-    """Tensors and facts of a file written by `write_tensors`."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{str(path)!r} is not a file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()  # `file` itself cannot be looped over
-            tensors = {name: file.get_tensor(name) for name in names}
-            facts = (file.metadata() or {})["facts"]
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(
-            f"{str(path)!r} is damaged or was not written by qbmvae_mini; "
-            "name another file or remove it"
-        ) from error
-    return tensors, json.loads(facts)
 
 
 def _below(tensors, prefix):
