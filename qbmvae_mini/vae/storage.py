@@ -104,6 +104,17 @@ def digest(tensors, facts):
     return _digest(tensors, _json(facts))
 
 
+def plain(facts):
+    """`facts` as they will be read again: lists for tuples, plain numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If JSON cannot hold one of them.
+    """
+    return json.loads(_json(facts))
+
+
 def packed(tensors, facts):
     """The bytes of a file of `tensors` and `facts`, and their digest."""
     text = _json(facts)
