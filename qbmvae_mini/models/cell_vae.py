@@ -11,14 +11,10 @@ import numpy as np
 import torch
 
 from qbmvae_mini.cells.reading import read_cells
-from qbmvae_mini.checks import check_whole
-from qbmvae_mini.vae.checkpoints import (
-    load_state_tensors,
-    read_tensors,
-    state_tensors,
-    write_tensors,
-)
+from qbmvae_mini.checks import check_real, check_whole
+from qbmvae_mini.vae.checkpoints import load_state_tensors, state_tensors
 from qbmvae_mini.vae.network import VAE
+from qbmvae_mini.vae.storage import read_tensors, write_tensors
 from qbmvae_mini.vae.training import fit
 
 #: Cells scored at once; the draws per cell are chunked in `VAE`.
@@ -106,10 +102,15 @@ class CellVAE:
         kl_weight=1.0,
         validation=0.1,
         patience=6,
+        device="auto",
         resume=None,
+        new_chains=False,
         progress=True,
     ):
         """Train to the optimum of the validation likelihood.
+
+        However it ends, also by Ctrl-C, the model has its best weights so
+        far, and `history_` the epochs that were done.
 
         Parameters
         ----------
@@ -118,7 +119,11 @@ class CellVAE:
             model's seed; 0 trains on all of them for `max_epochs`.
         kl_weight : float
             1 is the bound. With 0 the model has codes, and no likelihood.
-        max_epochs, batch_size, lr, kl_warmup, patience, resume, progress
+        max_epochs, batch_size, lr, kl_warmup, patience
+            See `qbmvae_mini.vae.fit`.
+        device : str or torch.device
+            Where to train; the model stays there.
+        resume, new_chains, progress
             See `qbmvae_mini.vae.fit`.
 
         Returns
@@ -126,14 +131,12 @@ class CellVAE:
         CellVAE
             The model itself.
         """
-        if not 0 <= validation < 1:
-            raise ValueError(
-                f"validation is a share from 0 to below 1, not {validation!r}"
-            )
+        share = check_real("validation", validation, least=0, below=1)
         self._refuse_unseen(self._cells)
-        held_out, rest = self._split(validation)
+        held_out, rest = self._split(share)
+        history = list(self.history_)  # not that of an earlier training
         try:
-            self.history_ = fit(
+            fit(
                 self.module,
                 self._cells[rest],
                 self._cells[held_out],
@@ -144,11 +147,20 @@ class CellVAE:
                 kl_weight=kl_weight,
                 patience=patience,
                 seed=self._settings["seed"],
+                device=device,
                 resume=resume,
+                new_chains=new_chains,
+                about={
+                    "model": type(self).__name__,
+                    "settings": self._settings,
+                    "genes": self.genes,
+                    "batches": self.batches,
+                },
+                history=history,
                 progress=progress,
             )
         finally:
-            self.module.eval()  # also after Ctrl-C: no dropout in what is read
+            self.history_ = history  # also of what Ctrl-C has ended
         return self
 
     def get_latent_representation(self, adata=None):
