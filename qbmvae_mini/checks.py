@@ -1,5 +1,6 @@
-"""The one check that every layer needs: a number that counts something."""
+"""The checks that every room uses: one a kind of argument."""
 
+import math
 import numbers
 
 import numpy as np
@@ -22,6 +23,50 @@ def check_whole(name, value, least):
             f"{name} is a whole number of at least {least}, not {value!r}"
         )
     return int(value)
+
+
+def check_real(name, value, *, least=None, above=None, most=None, below=None):
+    """`value` as a float, refused unless finite and within the limits.
+
+    A NumPy scalar or a fraction becomes a plain float, which can be saved. A
+    bool is no number, and neither is a word that spells one.
+
+    Parameters
+    ----------
+    name : str
+        Names the argument in the sentence.
+    value : float
+    least, above : float, optional
+        The lower limit: one that is allowed itself, or one that is not.
+    most, below : float, optional
+        The same for the upper limit.
+
+    Raises
+    ------
+    ValueError
+    """
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    try:
+        number = float(value) if real else math.nan
+    except OverflowError:  # an int of 400 digits
+        number = math.inf
+    if not (
+        math.isfinite(number)
+        and (least is None or number >= least)
+        and (above is None or number > above)
+        and (most is None or number <= most)
+        and (below is None or number < below)
+    ):
+        limits = {"at least": least, "above": above}
+        limits |= {"at most": most, "below": below}
+        said = " and ".join(
+            f"{word} {limit:g}"
+            for word, limit in limits.items()
+            if limit is not None
+        )
+        wanted = f"a finite number {said}".rstrip()
+        raise ValueError(f"{name} is {wanted}, not {value!r}")
+    return number
 
 
 def check_seed(seed):
