@@ -148,3 +148,16 @@ def check_bits(who, z):
             f"{float(other.flatten()[0]):g}; if these are spins s, pass the "
             "bits (s + 1) / 2"
         )
+
+
+def kind_of(part):
+    """The class of a part, by which a file knows it again.
+
+    Of a class that is not this package's own the module is named as well: a
+    reader's ``GibbsSampler`` is another one than ours.
+    """
+    kind = type(part)
+    ours = kind.__module__.split(".")[0] == __name__.split(".")[0]
+    if ours:
+        return kind.__name__
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -24,7 +24,12 @@ from qbmvae_mini.latents.relaxations import (
 )
 from qbmvae_mini.machines import RBM
 from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
-from qbmvae_mini.samplers import DimodSampler, ExactSampler, GibbsSampler
+from qbmvae_mini.samplers import (
+    DimodSampler,
+    ExactSampler,
+    GibbsSampler,
+    Sampler,
+)
 from qbmvae_mini.vae.training import VALIDATE_EVERY
 
 MAKE = {
@@ -74,7 +79,7 @@ def alike(one, other, methods=GET):
         )
 
 
-class Broken:
+class Broken(Sampler):
     """A sampler whose answer is spoilt."""
 
     def __init__(self, spoil):
@@ -426,186 +431,6 @@ def test_generated_cells_are_counts_of_training_depth(
 def test_generated_cells_may_be_scored(model):
     made = model.generate(20)
     assert model.get_log_likelihood(made).shape == (20,)
-
-
-@pytest.mark.parametrize("name", MAKE)
-def test_a_loaded_model_gives_the_same_numbers(name, adata, tmp_path):
-    model = MAKE[name](adata, batch_key="batch").fit(**FIT)
-    model.save(tmp_path / "new" / "place")
-    latent = {"latent": BernoulliLatent(6)} if name == "bernoulli" else {}
-    with unchanged(adata):
-        loaded = type(model).load(tmp_path / "new" / "place", adata, **latent)
-    assert loaded.history_ == model.history_
-    alike(loaded, model)
-    for _ in range(2):  # the chains go on from where they were
-        np.testing.assert_array_equal(
-            loaded.generate(700).X, model.generate(700).X
-        )
-
-
-def test_the_haste_of_a_validation_is_not_in_what_is_reported(
-    adata, tmp_path, monkeypatch
-):
-    """Above 24 + 24 bits log Z is estimated, roughly while training."""
-
-    def bracket(machine, *, chains, temperatures):
-        value = 50 * math.log(2) + 1 / (chains + temperatures)
-        return Bracket(value, value, value)
-
-    monkeypatch.setattr(latents.boltzmann, "log_z_bracket", bracket)
-    model = QBMVAE(adata, n_latent=50)
-    model.fit(**FIT | {"max_epochs": VALIDATE_EVERY})  # validated last of all
-    assert "validation" in model.history_[-1]
-    model.save(tmp_path)
-    alike(QBMVAE.load(tmp_path, adata), model)
-
-
-def test_a_model_is_loaded_with_genes_in_another_order(adata, tmp_path):
-    trained("qbm").save(tmp_path)
-    loaded = QBMVAE.load(tmp_path, adata[:, ::-1].copy())
-    assert loaded.genes == list(adata.var_names)
-    alike(loaded, trained("qbm"))
-
-
-def test_a_model_loaded_with_an_unseen_batch_only_embeds(adata, tmp_path):
-    trained("qbm").save(tmp_path)
-    adata.obs["batch"] = "other"
-    loaded = QBMVAE.load(tmp_path, adata)
-    alike(loaded, trained("qbm"), EMBED)
-    words = r"'other' of adata\.obs\['batch'\].*training \(left, right\)"
-    for ask in (*DECODE, "fit"):
-        with pytest.raises(ValueError, match=words):
-            getattr(loaded, ask)()
-    with pytest.raises(ValueError, match=words):
-        loaded.generate(3)
-
-
-@pytest.mark.parametrize("name", MAKE)
-def test_nothing_is_pickled(name, adata, tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError("a pickle was touched")
-
-    for module in (pickle, torch):
-        for call in ("load", "dump", "save", "loads", "dumps"):
-            monkeypatch.setattr(module, call, refuse, raising=False)
-    trained(name).save(tmp_path)
-    latent = {"latent": BernoulliLatent(6)} if name == "bernoulli" else {}
-    type(trained(name)).load(tmp_path, adata, **latent)
-    files = {path.name: path for path in tmp_path.iterdir()}
-    assert set(files) == {"model.json", "weights.safetensors"}
-    json.loads(files["model.json"].read_text())
-    with safe_open(files["weights.safetensors"], "pt") as file:
-        assert "vae.decoder.0.weight" in file.keys()  # noqa: SIM118
-
-
-def test_a_directory_without_a_model_is_named(adata, tmp_path):
-    for place in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(FileNotFoundError, match="no saved model"):
-            GaussianVAE.load(place, adata)
-
-
-def test_a_model_of_another_class_is_not_loaded(adata, tmp_path):
-    trained("gaussian").save(tmp_path)
-    with pytest.raises(ValueError, match="holds a GaussianVAE, not a QBMVAE"):
-        QBMVAE.load(tmp_path, adata)
-    with pytest.raises(ValueError, match=r"call GaussianVAE\.load"):
-        CellVAE.load(tmp_path, adata, latent=GaussianLatent(4))
-
-
-def test_a_saved_model_without_its_cells_genes_is_not_loaded(adata, tmp_path):
-    trained("gaussian").save(tmp_path)
-    part = adata[:, :-1].copy()
-    with unchanged(part), pytest.raises(KeyError, match="lacks 1 .*'gene29'"):
-        GaussianVAE.load(tmp_path, part)
-
-
-def test_weights_that_are_missing_or_torn_are_named(adata, tmp_path):
-    trained("gaussian").save(tmp_path)
-    weights = tmp_path / "weights.safetensors"
-    whole = weights.read_bytes()
-    for torn in (b"", whole[:4], whole[: len(whole) // 2], b"x" * 99):
-        weights.write_bytes(torn)
-        with pytest.raises(ValueError, match="weights.safetensors' is damaged"):
-            GaussianVAE.load(tmp_path, adata)
-    weights.unlink()
-    with pytest.raises(FileNotFoundError, match="weights.safetensors"):
-        GaussianVAE.load(tmp_path, adata)
-
-
-def test_a_latent_that_the_file_does_not_hold_must_be_given(adata, tmp_path):
-    trained("bernoulli").save(tmp_path)
-    with pytest.raises(TypeError, match=r"CellVAE\.load\(.*latent=\.\.\.\)"):
-        CellVAE.load(tmp_path, adata)
-    for latent in (BernoulliLatent(8), GaussianLatent(3), GaussianLatent(6)):
-        words = f"do not fit.*{type(latent).__name__} of width"
-        with pytest.raises(ValueError, match=words):
-            CellVAE.load(tmp_path, adata, latent=latent)
-
-
-def test_a_sampler_that_the_file_does_not_hold_must_be_given(adata, tmp_path):
-    child = neal.SimulatedAnnealingSampler()
-    QBMVAE(adata, n_latent=8, sampler=DimodSampler(child)).save(tmp_path)
-    with pytest.raises(TypeError, match=r"pass sampler=DimodSampler\("):
-        QBMVAE.load(tmp_path, adata)
-    for sampler in (DimodSampler(child), ExactSampler(), GibbsSampler()):
-        loaded = QBMVAE.load(tmp_path, adata, sampler=sampler)
-        assert loaded.module.latent.sampler is sampler
-
-
-def test_a_relaxation_of_ones_own_is_given_again_at_loading(adata, tmp_path):
-    class Own(BinaryConcrete):
-        """A class that no file knows."""
-
-    own = Own(temperature=0.3)
-    model = QBMVAE(adata, n_latent=8, relaxation=own)
-    model.save(tmp_path)
-    with pytest.raises(TypeError, match=r"relaxation=\.\.\."):
-        QBMVAE.load(tmp_path, adata)
-    loaded = QBMVAE.load(tmp_path, adata, relaxation=own)
-    assert loaded.module.latent.relaxation is own
-    assert loaded.get_elbo() == model.get_elbo()
-
-
-def test_a_named_relaxation_is_remembered(adata, tmp_path):
-    schedule = Schedule(2.0, 0.5, 10)
-    concrete = BinaryConcrete(temperature=schedule)
-    model = QBMVAE(adata, n_latent=8, relaxation=concrete)
-    model.fit(validation=0, **FIT)
-    model.save(tmp_path)
-    loaded = QBMVAE.load(tmp_path, adata)
-    relaxation = loaded.module.latent.relaxation
-    assert type(relaxation) is BinaryConcrete
-    assert relaxation.settings() == {"temperature": list(schedule)}
-    last = schedule.at(len(model.history_) - 1)
-    assert float(relaxation.temperature) == pytest.approx(last)
-    alike(loaded, model)
-
-
-def test_the_number_of_negatives_is_remembered(adata, tmp_path):
-    QBMVAE(adata, n_latent=8, negatives=100).save(tmp_path)
-    assert QBMVAE.load(tmp_path, adata).module.latent.negatives == 100
-
-
-def test_saving_where_no_directory_can_be_says_so(tmp_path):
-    (tmp_path / "taken").write_text("a file")
-    with pytest.raises(FileExistsError, match="taken"):
-        trained("gaussian").save(tmp_path / "taken")
-
-
-def test_saving_again_replaces_the_old_model(adata, tmp_path):
-    other = GaussianVAE(adata, n_latent=2, seed=1)
-    trained("gaussian").save(tmp_path)
-    other.save(tmp_path)
-    loaded = GaussianVAE.load(tmp_path, adata)
-    assert loaded.get_latent_representation().shape[1] == 2
-
-
-def test_a_copied_directory_is_a_saved_model(adata, tmp_path):
-    trained("qbm").save(tmp_path / "one")
-    shutil.copytree(tmp_path / "one", tmp_path / "two")
-    shutil.rmtree(tmp_path / "one")
-    loaded = QBMVAE.load(tmp_path / "two", adata)
-    alike(loaded, trained("qbm"), EMBED)
 
 
 def test_the_latent_is_the_only_difference(adata):

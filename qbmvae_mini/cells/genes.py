@@ -10,8 +10,11 @@ import numpy as np
 from qbmvae_mini.cells.reading import read_cells
 from qbmvae_mini.checks import check_whole
 
+#: Genes to read unless another number is asked for.
+N_GENES = 2000
 
-def choose_genes(adata, n_genes=2000, *, layer=None, batch_key=None):
+
+def choose_genes(adata, n_genes=N_GENES, *, layer=None, batch_key=None):
     r"""Names of the genes that vary most, judged by their counts.
 
     A gene's score is the variance over cells of its Pearson residuals

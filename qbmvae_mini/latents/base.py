@@ -151,3 +151,18 @@ class Latent(nn.Module, ABC):
 
     def start_epoch(self, epoch):
         """Move what follows a schedule; called by `fit`."""
+
+
+def check_is_latent(latent):
+    """Refuse what is no `Latent`, with a word on what to do.
+
+    Raises
+    ------
+    TypeError
+    """
+    if not isinstance(latent, Latent):
+        raise TypeError(
+            "latent is an object of a class derived from "
+            f"qbmvae_mini.latents.Latent, such as GaussianLatent(32), not "
+            f"{latent!r}"
+        )

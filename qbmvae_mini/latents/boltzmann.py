@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_whole, kind_of
 from qbmvae_mini.estimates.partition import (
     Bracket,
     enumerable,
@@ -104,7 +104,7 @@ class BoltzmannLatent(BitLatent):
         return super().settings() | {
             "machine": self.machine.settings(),
             "sampler": {
-                "kind": type(self.sampler).__name__,
+                "kind": kind_of(self.sampler),
                 **self.sampler.settings(),
             },
             "negatives": self.negatives,
