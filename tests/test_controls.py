@@ -24,10 +24,8 @@ from qbmvae_mini.latents.relaxations import (
     ScoreFunction,
 )
 from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
-from qbmvae_mini.models import (
-    QBMVAE,
-    CellVAE,
-    GaussianVAE,
+from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
+from qbmvae_mini.models.controls import (
     randomise_couplings,
     refit_prior,
     shuffle_couplings,
@@ -58,16 +56,13 @@ def with_machine(adata, machine, sampler=None, scale=0.8):
 
 def couplings(model):
     machine = model.module.latent.machine
-    return getattr(machine, "classical", machine).coupling.detach()
+    return machine.coupling.detach()
 
 
 def everything(model):
     """Weights, buffers and chains, copied."""
-    sampler = getattr(model.module.latent, "sampler", None)
     state = copy.deepcopy(dict(model.module.state_dict()))
-    if hasattr(sampler, "state_dict"):
-        state |= copy.deepcopy(sampler.state_dict())
-    return state
+    return state | copy.deepcopy(model.module.latent.state())
 
 
 def assert_equal(one, other):

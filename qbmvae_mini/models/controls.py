@@ -94,6 +94,7 @@ def refit_prior(model, latent, **fit):
     vars(refitted).update(vars(model))
     in_place_of = {id(model.module.latent): latent}
     module = refitted.module = copy.deepcopy(model.module, in_place_of)
+    latent.join(module)
     for part in (module.encoder, module.decoder, module.likelihood):
         part.requires_grad_(False)
     for part in module.modules():
@@ -116,11 +117,11 @@ def _check_codes(old, new):
             f"the model's codes have {old.n_latent} and {old.n_params}; only "
             "codes of its own width and kind can be fitted by a prior"
         )
-    if _smoothing(new) != _smoothing(old):
+    if new.reads() != old.reads():
         raise ValueError(
-            f"the model's decoder reads {_smoothing(old)}, with latent it "
-            f"would read {_smoothing(new)}; give latent the relaxation that "
-            "the model has ended with"
+            f"the model's decoder reads {old.reads()}, with latent it would "
+            f"read {new.reads()}; give latent the relaxation that the model "
+            "has ended with"
         )
     if not any(weight.requires_grad for weight in new.parameters()):
         raise ValueError(
@@ -129,18 +130,10 @@ def _check_codes(old, new):
         )
 
 
-def _smoothing(latent):
-    """What becomes of a code before the decoder reads it, in words."""
-    if not latent.smooths:
-        return "codes as they are drawn"
-    numbers = [
-        f"{name} {value:g}" for name, value in latent.relaxation.named_buffers()
-    ]
-    return f"{latent.relaxation.name} codes of {', '.join(numbers)}"
-
-
 def _with_couplings(model, change):
     changed = copy.copy(model)
     changed.module = copy.deepcopy(model.module)
-    changed.module.latent.change_couplings(change)
+    latent = changed.module.latent
+    latent.join(changed.module)
+    latent.change_couplings(change)
     return changed

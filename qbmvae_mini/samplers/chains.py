@@ -82,6 +82,13 @@ class Chains(Sampler):
             "seed": self.seed,
         }
 
+    def fork(self, seed):
+        """A copy whose chains go on from here, by random numbers of `seed`."""
+        twin = copy.deepcopy(self)
+        twin.seed = seed
+        twin._generator = twin._random_state = None
+        return twin
+
     def reset(self):
         """Forget chains and random state; both start anew from the seed."""
         self._generator = self._random_state = None

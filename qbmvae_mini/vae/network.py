@@ -48,6 +48,7 @@ class VAE(nn.Module):
         # A single batch needs no label, so it gets no column.
         n_labels = n_batches if n_batches > 1 else 0
         self.encoder = _two_layers(n_genes, n_hidden, latent.n_params, dropout)
+        latent.join(self)  # and of no other model
         self.latent = latent
         self.decoder = _two_layers(
             latent.n_latent + n_labels, n_hidden, n_genes, dropout
