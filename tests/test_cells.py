@@ -418,7 +418,6 @@ def room_to_spare(counts):
 
 
 CARRIERS = {
-    "np.matrix": np.asmatrix,
     "big-endian": lambda x: x.astype(">f4"),
     "big-endian CSR": other_order,
     "uint64": lambda x: x.astype(np.uint64),
@@ -429,7 +428,6 @@ CARRIERS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:the matrix subclass")
 @pytest.mark.parametrize("name", CARRIERS)
 def test_whatever_carries_counts_they_are_the_same(adata, name):
     counts = dense(adata)
