@@ -154,16 +154,16 @@ def embed(arguments):
 
 def _choose(cells, layer, arguments):
     """Genes for the model, with a word on those left out."""
-    from qbmvae_mini.cells.genes import choose_genes
+    from qbmvae_mini.cells.genes import choose_genes, counted_genes
 
     where = {"layer": layer, "batch_key": arguments.batch_key}
-    counted = choose_genes(cells, max(1, cells.n_vars), **where)
+    counted = counted_genes(cells, layer=layer)
     absent = cells.n_vars - len(counted)
     said = f"genes: {absent} without a count are left out, "
     if arguments.n_genes == "all" or arguments.n_genes >= len(counted):
         _say(f"{said}all other {len(counted)} are read")
         return counted
-    chosen = choose_genes(cells[:, counted], arguments.n_genes, **where)
+    chosen = choose_genes(cells, arguments.n_genes, **where)
     _say(f"{said}the {len(chosen)} most variable of {len(counted)} are read")
     return chosen
 
@@ -204,13 +204,17 @@ def _known(cells, batch_key, batches):
     """Whether the model knows each cell's batch; says which it does not."""
     import numpy as np
 
+    from qbmvae_mini.checks import check_names
+
     if batch_key is None:
         return np.ones(cells.n_obs, dtype=bool)
     if batch_key not in cells.obs:
         _say(f"no likelihood, since obs has no column {batch_key!r}")
         return np.zeros(cells.n_obs, dtype=bool)
     column = cells.obs[batch_key]
-    known = (column.astype(str).isin(batches) & column.notna()).to_numpy()
+    known = column.notna().to_numpy()
+    names = check_names(f"obs[{batch_key!r}]", column[known])
+    known[known] = np.isin(names, batches)
     if not known.all():
         unseen = sorted(set(column[~known].astype(str)))
         _say(

@@ -33,7 +33,13 @@ from qbmvae_mini.samplers import (
     TemperingSampler,
 )
 from qbmvae_mini.vae.checkpoints import state_tensors
-from qbmvae_mini.vae.storage import FORMAT, packed, read_tensors, write_file
+from qbmvae_mini.vae.storage import (
+    FORMAT,
+    clear_debris,
+    packed,
+    read_tensors,
+    write_file,
+)
 
 #: What tells a folder with a model from others.
 FACTS_FILE = "model.json"
@@ -52,7 +58,9 @@ SAMPLERS = {
         TemperingSampler,
     )
 }
-SAMPLERS["_ListedLaw"] = lambda: None  # which a `QuantumLatent` makes itself
+SAMPLERS["_ListedLaw"] = lambda seed: (
+    None
+)  # which a `QuantumLatent` makes itself
 
 #: Relaxations likewise.
 RELAXATIONS_BY_KIND = {kind.__name__: kind for kind in RELAXATIONS.values()}
@@ -88,6 +96,10 @@ def write_model(directory, vae, facts, depths):
     about = {"format": FORMAT, "weights": weights, **facts}
     # Facts with NumPy's numbers in them are plain once they are packed.
     text = json.dumps(about, indent=1, default=lambda number: number.item())
+    for left in directory.glob(".weights.*"):  # of killed runs
+        name = re.sub(r"\.[0-9a-f]{8}\.[0-9a-f]{8}\.new$", "", left.name[1:])
+        if MODEL_FILES.fullmatch(name):
+            clear_debris(directory / name)
     write_file(directory / weights, content).close()
     write_file(directory / FACTS_FILE, text.encode()).close()
     for other in directory.iterdir():  # those of the model that was here
@@ -365,10 +377,14 @@ def _check_sizes(facts, tensors, check):
     n_units = machine.get("n_units", width)
     if "n_left" in machine and "n_right" in machine:
         n_units = machine["n_left"] + machine["n_right"]
+    left = machine.get("n_left")
+    layer = tensors.get("vae.latent.machine.a", ())
+    layer = tensors.get("vae.latent.machine.classical.a", layer)
     components = len(tensors.get("vae.latent.means", ()))
     for name, value, wanted in (
         ("n_latent", latent.get("n_latent"), width),
         ("number of units", n_units, width),
+        ("n_left", left, left if left is None else len(layer)),
         ("components", latent.get("components", components), components),
     ):
         check(
@@ -387,7 +403,7 @@ def _check_depths(tensors, n_batches, check):
         and len(library) > 0
         and bool((library > 0).all() and library.isfinite().all())
         and not batch.is_floating_point()
-        and bool((batch < n_batches).all()),
+        and bool(((batch >= 0) & (batch < n_batches)).all()),
         "library sizes and batches of its cells are missing or do not fit",
     )
 
