@@ -293,7 +293,10 @@ class CellVAE:
         batch = batch[picked]
         with _seeded(seed, self._device):
             counts = self.module.generate(
-                n, library[picked].to(self._device), batch.to(self._device)
+                n,
+                library[picked].to(self._device),
+                batch.to(self._device),
+                seed,
             )
         made = anndata.AnnData(
             counts.cpu().numpy(), var=pandas.DataFrame(index=self.genes)

@@ -366,9 +366,9 @@ def _check_sizes(facts, tensors, check):
     shape = {name: tuple(value.shape) for name, value in tensors.items()}
     labels = n_batches if n_batches > 1 else 0
     width = shape.get("vae.decoder.0.weight", (0, 0))[-1] - labels
-    found = shape.get("vae.encoder.0.weight")
+    found = shape.get("vae.decoder.4.weight")
     check(
-        found == (n_hidden, n_genes),
+        found == (n_genes, n_hidden),
         f"its n_hidden is {n_hidden} and its genes are {n_genes}, which its "
         "weights are not made for",
     )
