@@ -6,6 +6,7 @@ The methods are named as in scvi-tools.
 from contextlib import contextmanager
 
 import numpy as np
+import scipy.sparse
 import torch
 from tqdm.auto import tqdm
 
@@ -299,7 +300,8 @@ class CellVAE:
                 seed,
             )
         made = anndata.AnnData(
-            counts.cpu().numpy(), var=pandas.DataFrame(index=self.genes)
+            scipy.sparse.csr_matrix(counts.cpu().numpy()),
+            var=pandas.DataFrame(index=self.genes),
         )
         if self.layer is not None:
             made.layers[self.layer] = made.X
