@@ -27,8 +27,8 @@ export PYTHONUTF8 := 1
 # The commands and the notebooks' kernel come from the environment.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help book test lint unit notebooks browser serve results strip \
-	refresh clean
+.PHONY: help book test lint unit notebooks browser faults chapter page serve \
+	results strip refresh clean
 
 # Two cores are full with one target at a time.
 .NOTPARALLEL:
@@ -52,6 +52,25 @@ notebooks: $(VENV)/.complete  ## Run the chapters, compare outputs
 
 browser: $(SITE)  ## Look at every page in Chromium
 	$(PYTEST) -m browser tests
+
+faults: $(VENV)/.complete  ## Faults made on purpose, and what became of them
+	$(BIN)/python tests/faults
+
+chapter: $(VENV)/.complete  ## Template and outputs of one: NAME=01_energy
+	@test -f "book/$(NAME).ipynb" || { echo "Name a chapter as in book/," \
+		"say: make chapter NAME=01_energy"; exit 1; }
+	$(BIN)/python tests/notebooks/template.py book/$(NAME).ipynb
+	$(BIN)/pytest --nbval-lax --nbval-current-env book/$(NAME).ipynb
+
+# Links to other pages lead nowhere in it, and say so.
+page: $(VENV)/.complete  ## Render one page alone: NAME=01_energy
+	@test -f "book/$(NAME).ipynb" -o -f "book/$(NAME).md" || { \
+		echo "Name a page as in book/, say: make page NAME=01_energy"; exit 1; }
+	mkdir -p _build/page
+	printf 'format: jb-book\nroot: book/%s\n' "$(NAME)" >_build/page/_toc.yml
+	$(BIN)/jupyter-book build . --toc _build/page/_toc.yml \
+		--path-output _build/page
+	@echo "Open _build/page/_build/html/book/$(NAME).html"
 
 serve: $(SITE)  ## Serve the site on localhost (PORT=8000)
 	$(BIN)/python -m http.server --bind localhost --directory _build/html $(PORT)

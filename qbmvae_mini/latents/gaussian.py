@@ -56,7 +56,7 @@ class GaussianLatent(Latent):
         return params.chunk(2, dim=-1)[0]
 
     def energy(self, params):
-        """Half the mean squared length, ``sum (mean^2 + var) / 2``, (batch,)."""
+        """Half the mean of ``|z|^2``, ``sum (mean^2 + var) / 2``, (batch,)."""
         mean, log_var = params.chunk(2, dim=-1)
         return (mean.square() + log_var.exp()).sum(-1) / 2
 

@@ -29,7 +29,7 @@ def shuffle_couplings(model, seed=0):
     Parameters
     ----------
     model : CellVAE
-        Its latent is a `BoltzmannLatent`.
+        Its prior has couplings, as a `BoltzmannLatent`.
     seed : int
 
     Returns
@@ -40,7 +40,7 @@ def shuffle_couplings(model, seed=0):
     Raises
     ------
     TypeError
-        If the latent has no machine.
+        If the prior has no couplings.
     """
     generator = torch.Generator().manual_seed(check_seed(seed))
 
@@ -87,14 +87,13 @@ def refit_prior(model, latent, **fit):
     ------
     ValueError
         If the codes of `latent` have another width or kind, or it has nothing
-        to fit, or is the model's own.
+        to fit, or it is part of a model.
     """
     _check_codes(model.module.latent, latent)
-    refitted = CellVAE.__new__(CellVAE)  # a child has chosen another latent
-    vars(refitted).update(vars(model))
     in_place_of = {id(model.module.latent): latent}
-    module = refitted.module = copy.deepcopy(model.module, in_place_of)
+    module = copy.deepcopy(model.module, in_place_of)
     latent.join(module)
+    refitted = _beside(model, module, CellVAE)  # a child has its own latent
     for part in (module.encoder, module.decoder, module.likelihood):
         part.requires_grad_(False)
     for part in module.modules():
@@ -131,9 +130,15 @@ def _check_codes(old, new):
 
 
 def _with_couplings(model, change):
-    changed = copy.copy(model)
-    changed.module = copy.deepcopy(model.module)
-    latent = changed.module.latent
-    latent.join(changed.module)
-    latent.change_couplings(change)
-    return changed
+    module = copy.deepcopy(model.module)
+    module.latent.join(module)
+    module.latent.change_couplings(change)
+    return _beside(model, module, type(model))
+
+
+def _beside(model, module, kind):
+    """A model of the same cells with another network; nothing is shared."""
+    beside = kind.__new__(kind)
+    vars(beside).update(vars(model), module=module)
+    beside.history_ = copy.deepcopy(model.history_)
+    return beside
