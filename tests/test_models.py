@@ -177,8 +177,8 @@ def test_an_impossible_sharpness_is_refused(adata, kind, name, value):
 @pytest.mark.parametrize("name", MAKE)
 def test_logarithms_of_counts_are_refused(adata, name):
     adata.X = adata.X.log1p()
-    words = r"adata.X holds values that are not whole.*\(the first is 2.19722
-    words += r"\); it looks log-transformed, use the raw counts"
+    words = r"adata.X holds values that are not whole.*\(the first is 2.1972"
+    words += r"\d*\); it looks log-transformed, use the raw counts"
     with unchanged(adata), pytest.raises(ValueError, match=words):
         MAKE[name](adata)
     adata.layers["log"], adata.X = adata.X, two_clusters().X
@@ -240,7 +240,7 @@ def test_bits_of_any_number_type_are_bits(adata, dtype):
     ("sampler", "words"),
     [
         (GibbsSampler, r"sampler is an object.*such as GibbsSampler\(\)"),
-        ("gibbs", "sampler is an object with sample.*not 'gibbs'"),
+        ("gibbs", "sampler is an object of a class.*not 'gibbs'"),
         (neal.SimulatedAnnealingSampler(), r"over as DimodSampler\(Simul"),
     ],
 )
