@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 
 import neal
 import numpy as np
@@ -328,6 +329,44 @@ def test_saving_again_replaces_the_old_model_and_nothing_else(adata, tmp_path):
     assert names[:2] == ["model.json", "notes.txt"] and len(names) == 3
     loaded = GaussianVAE.load(tmp_path)
     assert loaded.get_latent_representation(adata).shape[1] == 2
+
+
+def test_a_full_disk_leaves_the_old_model_and_no_other_weights(
+    adata, tmp_path, monkeypatch
+):
+    GaussianVAE(adata, n_latent=2).save(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    write = saving.write_file
+
+    def full(path, content):
+        if path.name == "model.json":
+            raise OSError(28, "No space left on device", str(path))
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "write_file", full)
+        with pytest.raises(OSError, match="No space left"):
+            GaussianVAE(adata, n_latent=3).save(tmp_path)
+        with pytest.raises(OSError, match="No space left"):
+            GaussianVAE(adata, n_latent=2).save(tmp_path)  # the same weights
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert GaussianVAE.load(tmp_path).module.latent.n_latent == 2
+
+
+def test_two_that_save_at_once_leave_one_whole_model(adata, tmp_path):
+    models = [GaussianVAE(adata, n_latent=n) for n in (2, 3)]
+    threads = [
+        threading.Thread(
+            target=lambda m=m: [m.save(tmp_path) for _ in range(20)]
+        )
+        for m in models
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(tmp_path.iterdir())) == 2
+    assert GaussianVAE.load(tmp_path).module.latent.n_latent in (2, 3)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")

@@ -12,7 +12,9 @@ of each training cell, so that `CellVAE.generate` works without them; no counts
 and no names of cells. Nothing is pickled.
 """
 
+import contextlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -35,7 +37,7 @@ from qbmvae_mini.samplers import (
 from qbmvae_mini.vae.checkpoints import state_tensors
 from qbmvae_mini.vae.storage import (
     FORMAT,
-    clear_debris,
+    lock,
     packed,
     read_tensors,
     write_file,
@@ -58,9 +60,8 @@ SAMPLERS = {
         TemperingSampler,
     )
 }
-SAMPLERS["_ListedLaw"] = lambda seed: (
-    None
-)  # which a `QuantumLatent` makes itself
+# A quantum prior of a few bits lists its law itself.
+SAMPLERS["_ListedLaw"] = lambda seed: None
 
 #: Relaxations likewise.
 RELAXATIONS_BY_KIND = {kind.__name__: kind for kind in RELAXATIONS.values()}
@@ -96,16 +97,40 @@ def write_model(directory, vae, facts, depths):
     about = {"format": FORMAT, "weights": weights, **facts}
     # Facts with NumPy's numbers in them are plain once they are packed.
     text = json.dumps(about, indent=1, default=lambda number: number.item())
-    for left in directory.glob(".weights.*"):  # of killed runs
-        name = re.sub(r"\.[0-9a-f]{8}\.[0-9a-f]{8}\.new$", "", left.name[1:])
-        if MODEL_FILES.fullmatch(name):
-            clear_debris(directory / name)
-    write_file(directory / weights, content).close()
-    write_file(directory / FACTS_FILE, text.encode()).close()
-    for other in directory.iterdir():  # those of the model that was here
-        kept = other.name in (FACTS_FILE, weights)
-        if MODEL_FILES.fullmatch(other.name) and not kept:
-            other.unlink()
+    directory.mkdir(parents=True, exist_ok=True)
+    with _alone(directory):
+        _clear(directory)
+        write_file(directory / weights, content).close()
+        try:
+            write_file(directory / FACTS_FILE, text.encode()).close()
+        finally:
+            _clear(directory)
+
+
+def _clear(directory):
+    """Remove weights that ``model.json`` does not name, whole or half."""
+    named = None
+    if (directory / FACTS_FILE).exists():
+        try:
+            named = _read_facts(directory / FACTS_FILE)["weights"]
+        except (OSError, ValueError):
+            return  # of another version, which may know what is its own
+    for path in directory.iterdir():
+        # Half-written ones are ".NAME.CODE.TOKEN.new", see `storage`.
+        name = re.sub(r"^\.(.*)(\.[0-9a-f]{8}){2}\.new$", r"\1", path.name)
+        if MODEL_FILES.fullmatch(name) and name not in (FACTS_FILE, named):
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone(directory):
+    """Let nobody else save here meanwhile, where folders can be locked."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            opened = os.open(directory, os.O_RDONLY)
+            held.callback(os.close, opened)
+            lock(opened, wait=True)
+        yield
 
 
 def read_model(directory):
