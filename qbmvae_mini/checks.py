@@ -1,5 +1,6 @@
 """The checks that every room uses: one a kind of argument."""
 
+import datetime
 import math
 import numbers
 
@@ -82,6 +83,100 @@ def check_seed(seed):
     return seed
 
 
+def check_names(name, values):
+    """The name of each value: one value, one name, whatever holds it.
+
+    A number that has become a float in a table with a gap is named as it was
+    before: 1, 1.0 and ``np.int8(1)`` are "1". Categories, nullable columns and
+    bytes are named by what they stand for.
+
+    Parameters
+    ----------
+    name : str
+        Names the argument in the sentence.
+    values : sequence of str or number
+
+    Returns
+    -------
+    ndarray of object, shape (n,)
+        Plain strings.
+
+    Raises
+    ------
+    TypeError
+        If a value is neither a word nor a number, True, False or a date.
+    ValueError
+        If a value is missing, or two values would have one name.
+    """
+    import pandas as pd
+
+    if np.ndim(values) != 1:
+        raise ValueError(
+            f"{name} has {np.ndim(values)} dimensions; give one value a row"
+        )
+    values = pd.Series(values)
+    missing = values.isna().sum()
+    if missing:
+        raise ValueError(
+            f"{name} is missing for {missing} of {len(values)}; fill these in"
+        )
+    if values.dtype == object:  # pandas takes True and 1 there for one value
+        kinds = [(type(value), _hashable(name, value)) for value in values]
+        place = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
+        code = [place[kind] for kind in kinds]
+        found = [value for _, value in place]
+    elif isinstance(values.dtype, np.dtype):
+        found, code = np.unique(values.to_numpy(), return_inverse=True)
+    else:
+        code, found = pd.factorize(values)
+        found = np.asarray(found)
+    names = [_name(name, value) for value in found]
+    _check_told_apart(name, names, found)
+    return np.array(names, dtype=object)[code]
+
+
+def _hashable(name, value):
+    try:
+        hash(value)
+    except TypeError:
+        raise _nameless(name, value) from None
+    return value
+
+
+def _name(name, value):
+    """The one way to write a value, as a str."""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, numbers.Real):
+        whole = math.isfinite(value) and value == int(value)
+        return str(int(value) if whole else value)
+    if isinstance(value, np.datetime64):
+        return str(value).replace("T", " ").removesuffix(".000000000")
+    if not isinstance(value, (str, datetime.date)):
+        raise _nameless(name, value)
+    return str(value)
+
+
+def _nameless(name, value):
+    return TypeError(
+        f"{name} holds {value!r}, a {type(value).__name__}; names are words, "
+        "whole numbers or the like, so make words of these with astype(str)"
+    )
+
+
+def _check_told_apart(name, names, values):
+    held = {}
+    for word, value in zip(names, values, strict=True):
+        other = held.setdefault(word, value)
+        if other != value:
+            raise ValueError(
+                f"{name} holds {other!r} and {value!r}, which are not the same "
+                f"but are both written {word!r}; make all of one kind"
+            )
+
+
 #: Letters of `numpy.dtype.kind`: bool, int, unsigned, float.
 NUMBERS = "biuf"
 
@@ -148,3 +243,16 @@ def check_bits(who, z):
             f"{float(other.flatten()[0]):g}; if these are spins s, pass the "
             "bits (s + 1) / 2"
         )
+
+
+def kind_of(part):
+    """The class of a part, by which a file knows it again.
+
+    Of a class that is not this package's own the module is named as well: a
+    reader's ``GibbsSampler`` is another one than ours.
+    """
+    kind = type(part)
+    ours = kind.__module__.split(".")[0] == __name__.split(".")[0]
+    if ours:
+        return kind.__name__
+    return f"{kind.__module__}.{kind.__qualname__}"

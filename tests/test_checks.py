@@ -1,5 +1,6 @@
 """What comes from outside is made plain, or refused in one sentence."""
 
+import datetime
 import decimal
 import fractions
 import json
@@ -13,6 +14,7 @@ from scipy import sparse
 from qbmvae_mini.checks import (
     MAX_SEED,
     check_bits,
+    check_names,
     check_real,
     check_seed,
     check_whole,
@@ -159,3 +161,91 @@ def test_seeds_are_those_of_torch():
         check_seed(MAX_SEED + 1)
     with pytest.raises(ValueError, match="^seed is a whole number of at least"):
         check_seed(-1)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (1, "1"),
+        (1.0, "1"),
+        (-0.0, "0"),
+        (np.int8(1), "1"),
+        (np.float32(0.1), "0.1"),
+        (0.1, "0.1"),
+        (2**53 + 1, "9007199254740993"),
+        (1e17, "100000000000000000"),
+        (float("inf"), "inf"),
+        (fractions.Fraction(1, 2), "1/2"),
+        (True, "True"),
+        (np.bool_(True), "True"),
+        ("1.0", "1.0"),
+        ("", ""),
+        (np.str_("lib1"), "lib1"),
+        (b"lib1", "lib1"),
+        (datetime.date(2026, 11, 30), "2026-11-30"),
+    ],
+)
+def test_one_value_has_one_name(value, name):
+    (found,) = check_names("lane", [value])
+    assert (found, type(found)) == (name, str)
+    (found,) = check_names("lane", np.array([value], dtype=object))
+    assert (found, type(found)) == (name, str)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u8", "f4", ">f8", "Int64", "Float32"])
+def test_numbers_of_any_width_are_named_alike(dtype):
+    values = pd.Series([2, 1, 2]).astype(dtype)
+    assert list(check_names("lane", values)) == ["2", "1", "2"]
+
+
+def test_float32_is_named_by_its_own_digits():
+    for values in (np.float32([0.1]), pd.Categorical(np.float32([0.1]))):
+        assert list(check_names("lane", values)) == ["0.1"]
+
+
+def test_dates_are_named_alike_in_a_column_and_alone():
+    moment = pd.Timestamp("2026-11-30 18:25")
+    column, alone = pd.Series([moment]), np.array([moment], dtype=object)
+    assert list(check_names("day", column)) == ["2026-11-30 18:25:00"]
+    assert list(check_names("day", alone)) == ["2026-11-30 18:25:00"]
+
+
+def test_true_and_one_are_told_apart_in_any_order():
+    for values in ([True, 1], [1, True]):
+        found = check_names("lane", np.array(values, dtype=object))
+        assert set(found) == {"True", "1"}
+
+
+@pytest.mark.parametrize("values", [[1, "1"], [b"a", "a"], [True, "True"]])
+def test_two_values_never_share_a_name(values):
+    with pytest.raises(ValueError, match="^lane holds .*not the same but are"):
+        check_names("lane", np.array(values, dtype=object))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["a", None],
+        [1.0, float("nan")],
+        pd.array([1, None], dtype="Int64"),
+        pd.array(["a", None], dtype="string"),
+        pd.Categorical(["a", None]),
+        [pd.NaT, pd.Timestamp(0)],
+    ],
+)
+def test_a_missing_name_is_refused(values):
+    with pytest.raises(ValueError, match="^lane is missing for 1 of 2; fill"):
+        check_names("lane", values)
+
+
+@pytest.mark.parametrize("value", [object(), ("a",), ["a"], 1j, {1: 2}])
+def test_what_cannot_be_a_name_is_refused(value):
+    values = np.empty(1, dtype=object)
+    values[0] = value
+    with pytest.raises(TypeError, match=r"^lane holds .* astype\(str\)"):
+        check_names("lane", values)
+
+
+def test_names_are_one_a_row():
+    with pytest.raises(ValueError, match="^lane has 2 dimensions"):
+        check_names("lane", [["a"], ["b"]])

@@ -3,6 +3,7 @@
 import copy
 import functools
 import math
+import threading
 
 import neal
 import numpy as np
@@ -24,15 +25,18 @@ from qbmvae_mini.latents.relaxations import (
     ScoreFunction,
 )
 from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
-from qbmvae_mini.models import (
-    QBMVAE,
-    CellVAE,
-    GaussianVAE,
+from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
+from qbmvae_mini.models.controls import (
     randomise_couplings,
     refit_prior,
     shuffle_couplings,
 )
-from qbmvae_mini.samplers import DimodSampler, ExactSampler, GibbsSampler
+from qbmvae_mini.samplers import (
+    DimodSampler,
+    ExactSampler,
+    GibbsSampler,
+    TemperingSampler,
+)
 
 SPARSE = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
 MACHINES = {
@@ -41,6 +45,23 @@ MACHINES = {
     "sparse": lambda: BoltzmannMachine(6, SPARSE),
 }
 CHANGES = [shuffle_couplings, randomise_couplings]
+
+
+class Client(neal.SimulatedAnnealingSampler):
+    """A child with a connection, which cannot be copied."""
+
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+SAMPLERS = {
+    "exact": ExactSampler,
+    "fresh chains": lambda: GibbsSampler(persistent=False),
+    "chains": lambda: GibbsSampler(chains=20),
+    "tempering": lambda: TemperingSampler(20, 3),
+    "neal": lambda: DimodSampler(Client(), num_sweeps=5),
+}
 
 
 @pytest.fixture
@@ -57,16 +78,13 @@ def with_machine(adata, machine, sampler=None, scale=0.8):
 
 def couplings(model):
     machine = model.module.latent.machine
-    return getattr(machine, "classical", machine).coupling.detach()
+    return machine.coupling.detach()
 
 
 def everything(model):
     """Weights, buffers and chains, copied."""
-    sampler = getattr(model.module.latent, "sampler", None)
     state = copy.deepcopy(dict(model.module.state_dict()))
-    if hasattr(sampler, "state_dict"):
-        state |= copy.deepcopy(sampler.state_dict())
-    return state
+    return state | copy.deepcopy(model.module.latent.state())
 
 
 def assert_equal(one, other):
@@ -192,20 +210,57 @@ def test_chains_of_the_old_couplings_do_not_go_on(change, adata):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        ExactSampler(),
-        GibbsSampler(persistent=False),
-        DimodSampler(neal.SimulatedAnnealingSampler()),
-    ],
-    ids=lambda sampler: type(sampler).__name__,
-)
-def test_couplings_change_with_any_sampler(sampler, change, adata):
-    model = with_machine(adata, RBM(3, 4), sampler)
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_couplings_change_with_any_sampler(kind, change, adata):
+    model = with_machine(adata, RBM(3, 4), SAMPLERS[kind]())
+    model.fit(**FIT | {"max_epochs": 1})  # chains are running
+    before = everything(model)
     changed = change(model)
+    assert changed.module.latent.sampler is not model.module.latent.sampler
     changed.fit(**FIT | {"max_epochs": 1})
     assert changed.generate(5).shape == (5, adata.n_vars)
+    assert_equal(everything(model), before)
+
+
+def test_controls_follow_controls_and_none_changes_what_it_got(adata):
+    """Three in a row, of either kind, and back to couplings."""
+    model = with_machine(adata, RBM(3, 4), TemperingSampler(20, 3))
+    models, brief = [model.fit(**FIT)], FIT | {"max_epochs": 2}
+    steps = [
+        shuffle_couplings,
+        lambda m: refit_prior(m, BernoulliLatent(7), **brief),
+        lambda m: refit_prior(m, new_boltzmann(), **brief),
+        randomise_couplings,
+        lambda m: shuffle_couplings(m, seed=1),
+    ]
+    states, histories = [everything(model)], [list(model.history_)]
+    for step in steps:
+        models.append(step(models[-1]))
+        states.append(everything(models[-1]))
+        histories.append(list(models[-1].history_))
+    codes = model.get_latent_representation()
+    for each, state, history in zip(models, states, histories, strict=True):
+        assert_equal(everything(each), state)
+        assert each.history_ == history
+        assert np.array_equal(each.get_latent_representation(), codes)
+        assert np.isfinite(each.get_log_likelihood()).all()
+        each.generate(3)
+    assert len({id(each.history_) for each in models}) == len(models)
+
+
+def test_a_latent_of_another_model_is_refused_for_a_refit(adata):
+    model, latent = with_machine(adata, RBM(3, 4)), new_boltzmann()
+    refitted = refit_prior(model, latent, **FIT)
+    with pytest.raises(ValueError, match="part of another model.*deepcopy"):
+        refit_prior(model, latent, **FIT)
+    own = shuffle_couplings(model).module.latent
+    with pytest.raises(ValueError, match="part of another model"):
+        refit_prior(model, refitted.module.latent, **FIT)
+    refit_prior(model, own, **FIT)  # the shuffled model is gone
+
+
+def new_boltzmann():
+    return BoltzmannLatent(RBM(3, 4), GibbsSampler(chains=20))
 
 
 def test_the_couplings_of_a_quantum_prior_change_and_its_field_stays(adata):

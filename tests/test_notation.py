@@ -195,7 +195,8 @@ def test_gaussian_parameters_are_mean_then_log_variance():
     # (9 + 4 - log 4 - 1) / 2
     assert numbers(latent.kl(params)) == [6 - LOG_2]
     assert numbers(latent.mean(params)) == [3]
-    assert numbers(latent.energy(params)) == [4.5]
+    # the mean of z^2 / 2: (9 + 4) / 2
+    assert numbers(latent.energy(params)) == [6.5]
 
 
 # --- learning and the transverse field ------------------------------------

@@ -18,6 +18,7 @@ from oracles import (
 )
 from synthetic import FIT, two_clusters
 
+from qbmvae_mini import latents
 from qbmvae_mini.latents import BoltzmannLatent, QuantumLatent
 from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
 from qbmvae_mini.models import CellVAE
@@ -135,6 +136,11 @@ def test_the_bound_lies_above_the_kl_to_the_exact_law(seed):
     assert latent.is_bound
 
 
+def test_without_a_field_nothing_is_a_bound():
+    assert make("dense", 1e-6).is_bound
+    assert not make("dense", 0.0).is_bound
+
+
 def test_the_field_is_told_nothing_and_stays():
     latent = make("dense", 0.8)
     assert not latent.machine.gamma.requires_grad
@@ -202,12 +208,16 @@ def uncoupled(n, gamma):
     return QuantumBoltzmannMachine(machine, gamma), expected
 
 
-def test_a_large_trace_is_bracketed_and_training_draws_are_left_alone():
+def test_a_large_trace_is_bracketed_and_training_draws_are_left_alone(
+    monkeypatch,
+):
+    few = {"rough": {"chains": 300, "temperatures": 1}}
+    monkeypatch.setattr(latents.boltzmann, "EFFORTS", few)
     machine, expected = uncoupled(12, 1.3)
     sampler = PathIntegralSampler(sweeps=20, seed=2)
     latent = QuantumLatent(machine, sampler).eval()
     sampler.sample(machine, 3)
-    bracket = latent.estimate_log_z(chains=300)
+    bracket = latent.estimate_log_z("rough")
     # Twice the reach: two standard errors are left in one case of twenty.
     reach = bracket.upper - bracket.lower
     assert 0 < reach < 1

@@ -1,10 +1,12 @@
-"""Codes of bits: their posterior, and the prior of independent bits."""
+"""Codes of bits: their posterior, and priors whose energy is multilinear."""
+
+from abc import abstractmethod
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_whole, kind_of
 from qbmvae_mini.estimates.partition import Bracket
 from qbmvae_mini.latents.base import Latent
 from qbmvae_mini.latents.relaxations.base import log_q
@@ -14,8 +16,10 @@ from qbmvae_mini.latents.relaxations.names import relaxation as find_relaxation
 class BitLatent(Latent):
     """Factorised Bernoulli posterior over bits; a child adds the prior.
 
-    A child provides ``prior_energy(z)``, ``sample_prior``, ``kl``,
-    ``estimate_log_z`` and ``current_log_z``.
+    A child writes ``kl``, ``log_prior`` and ``draw_prior`` of any prior over
+    bits, ``estimate_log_z`` unless `log_prior` is normalised, and an
+    ``energy`` where its mean has a closed form. If the energy is linear in
+    each bit, derive from `MultilinearLatent` and write less.
 
     Parameters
     ----------
@@ -23,26 +27,33 @@ class BitLatent(Latent):
         Number of bits; the encoder gives one logit each.
     relaxation : str or Relaxation
         How a gradient passes a bit; a name of
-        `qbmvae_mini.latents.relaxations.RELAXATIONS`, or such an object.
+        `qbmvae_mini.latents.relaxations.RELAXATIONS`, or such an object, of
+        which the latent takes a copy: what follows a schedule is no other
+        model's.
     """
 
     def __init__(self, n_latent, relaxation):
         n_latent = check_whole("n_latent", n_latent, 1)
         super().__init__(n_latent, n_latent)
-        self.relaxation = find_relaxation(relaxation)
+        self.relaxation = find_relaxation(relaxation).copy()
 
     @property
     def smooths(self):
         """Whether the decoder reads numbers for bits: the relaxation's."""
         return self.relaxation.smooths
 
+    @property
+    def is_biased(self):
+        """Whether the gradient of `expectation` is: the relaxation's."""
+        return self.relaxation.is_biased
+
     def settings(self):
-        """Number of bits and the relaxation, by name and numbers."""
+        """Number of bits and the relaxation, by class and numbers."""
         return {
-            "kind": type(self).__name__,
+            "kind": kind_of(self),
             "n_latent": self.n_latent,
             "relaxation": {
-                "choice": self.relaxation.name,
+                "kind": kind_of(self.relaxation),
                 **self.relaxation.settings(),
             },
         }
@@ -59,7 +70,9 @@ class BitLatent(Latent):
     def sample(self, params, n=1):
         """`n` draws of true bits, (n, batch, n_latent)."""
         mean = torch.sigmoid(params)
-        uniform = torch.rand((n, *params.shape), device=params.device)
+        uniform = torch.rand(
+            (n, *params.shape), dtype=params.dtype, device=params.device
+        )
         return (uniform < mean).to(params.dtype)
 
     def smooth(self, z, params):
@@ -68,6 +81,10 @@ class BitLatent(Latent):
         See `qbmvae_mini.latents.relaxations.Relaxation.smooth`.
         """
         return self.relaxation.smooth(z, params)
+
+    def reads(self):
+        """What the decoder reads, in words: the relaxation's."""
+        return self.relaxation.reads()
 
     def start_epoch(self, epoch):
         """Move a temperature or sharpness along its schedule."""
@@ -86,20 +103,49 @@ class BitLatent(Latent):
         mean = torch.sigmoid(params)
         return (F.softplus(params) - mean * params).sum(-1)
 
-    def log_prior(self, z):
-        """``-E(z) - log Z``, with log Z at its pessimistic (upper) end."""
-        return -self.prior_energy(z) - self.current_log_z().upper
-
     def mean(self, params):
         """Mean spins ``2 sigmoid(logits) - 1``, (batch, n_latent)."""
         return 2 * torch.sigmoid(params) - 1
 
+
+class MultilinearLatent(BitLatent):
+    r"""A prior over bits whose energy is linear in each of them.
+
+    A factorised posterior then has ``E_q[E(z)] = E(mu)`` exactly, with
+    ``mu = sigmoid(logits)``, and
+
+    .. math:: KL(q\|p) = -H(q) + E(\mu) + \log Z
+
+    needs no draw of a code. **For any other energy this is false**: take a
+    `BitLatent` then.
+
+    A child writes ``prior_energy(z)``, ``log_z_upper()``, ``draw_prior`` and
+    ``estimate_log_z``. Parameters are those of `BitLatent`.
+    """
+
+    @abstractmethod
+    def prior_energy(self, z):
+        """E(z), linear in each unit, (..., n_latent) -> (...), in nats."""
+
+    @abstractmethod
+    def log_z_upper(self):
+        """Log Z at its pessimistic end, a scalar with its gradient."""
+
     def energy(self, params):
-        """Mean prior energy ``E(mu)``, which is exact: E is multilinear."""
+        """Mean prior energy ``E(mu)``, exact and with a gradient, (batch,)."""
         return self.prior_energy(torch.sigmoid(params))
 
+    def kl(self, params):
+        """``-H(q) + E(mu) + log Z`` of each row, (batch,)."""
+        without_log_z = -self.entropy(params) + self.energy(params)
+        return without_log_z + self.log_z_upper()
 
-class BernoulliLatent(BitLatent):
+    def log_prior(self, z):
+        """``-E(z) - log Z``, with log Z at its pessimistic (upper) end."""
+        return -self.prior_energy(z) - self.log_z_upper()
+
+
+class BernoulliLatent(MultilinearLatent):
     """Independent bits as prior: a Boltzmann machine without couplings.
 
     The control that isolates the couplings: the same bits, the same
@@ -119,18 +165,19 @@ class BernoulliLatent(BitLatent):
 
     def __init__(self, n_latent, *, relaxation="straight-through"):
         super().__init__(n_latent, relaxation)
-        self.bias = nn.Parameter(torch.zeros(n_latent))
+        self.bias = nn.Parameter(
+            torch.zeros(self.n_latent, dtype=torch.float32)
+        )
 
     def prior_energy(self, z):
         """``-b.z``, (..., n_latent) -> (...)."""
         return -z @ self.bias
 
-    def kl(self, params):
-        """``-H(q) + E(mu) + log Z`` in closed form, (batch,)."""
-        log_z = F.softplus(self.bias).sum()
-        return -self.entropy(params) + self.energy(params) + log_z
+    def log_z_upper(self):
+        """``sum softplus(b)``, exactly."""
+        return F.softplus(self.bias).sum()
 
-    def sample_prior(self, n):
+    def draw_prior(self, n):
         """`n` draws from the prior, (n, n_latent)."""
         mean = torch.sigmoid(self.bias.detach())
         return torch.bernoulli(mean.expand(n, -1))
@@ -139,5 +186,3 @@ class BernoulliLatent(BitLatent):
         """``sum softplus(b)``, exactly."""
         value = float(F.softplus(self.bias.detach().double()).sum())
         return Bracket(value, value, value)
-
-    current_log_z = estimate_log_z  # exact, so there is nothing to keep

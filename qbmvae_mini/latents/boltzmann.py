@@ -4,14 +4,15 @@ import math
 
 import torch
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_seed, check_whole, kind_of
 from qbmvae_mini.estimates.partition import (
     Bracket,
     enumerable,
     exact_log_z,
     log_z_bracket,
 )
-from qbmvae_mini.latents.bits import BitLatent
+from qbmvae_mini.latents.base import _seeded
+from qbmvae_mini.latents.bits import MultilinearLatent
 from qbmvae_mini.machines.base import check_classical
 from qbmvae_mini.samplers.base import check_is_sampler
 
@@ -21,8 +22,11 @@ EFFORTS = {
     "full": {"chains": 1000, "temperatures": 1000},
 }
 
+#: Seeds what an evaluation draws beside the chains of training.
+FORK_SEED = 0
 
-class BoltzmannLatent(BitLatent):
+
+class BoltzmannLatent(MultilinearLatent):
     r"""A Boltzmann machine as prior: the latent of the QBM-VAE.
 
     .. math:: KL(q\|p) = -H(q) + E(\mu) + \log Z
@@ -37,7 +41,7 @@ class BoltzmannLatent(BitLatent):
     Parameters
     ----------
     machine : Machine
-    sampler : object with ``sample(machine, n)``
+    sampler : Sampler
         An `ExactSampler` gives the negative phase without noise.
     relaxation : str or Relaxation
         See `BitLatent`.
@@ -79,32 +83,63 @@ class BoltzmannLatent(BitLatent):
         ``eval()`` the sampler is left alone and log Z is estimated anew when
         the weights have changed, at its pessimistic end.
         """
-        without_log_z = -self.entropy(params) + self.energy(params)
         if not self.training:
-            return without_log_z + self.current_log_z().upper
-        surrogate = -self.negative_phase()
+            return super().kl(params)
         if self.log_z.isnan():
             self.estimate_log_z("rough")
-        log_z = self.log_z + (surrogate - surrogate.detach())
-        return without_log_z + log_z
+        without_log_z = -self.entropy(params) + self.energy(params)
+        return without_log_z + _moved(self.log_z, -self.negative_phase())
 
-    def negative_phase(self):
+    def log_z_upper(self):
+        """The upper end of log Z, estimated anew when the weights changed.
+
+        Its gradient, where one is asked for, is minus the negative phase: by
+        the sampler in ``train()``, by a fork of it in ``eval()``.
+        """
+        weights = list(self.machine.parameters())
+        value = weights[0].new_tensor(self.current_log_z().upper)
+        learns = any(weight.requires_grad for weight in weights)
+        if not (learns and torch.is_grad_enabled()):
+            return value
+        sampler = self.sampler if self.training else self._fork()
+        return _moved(value, -self.negative_phase(sampler))
+
+    def negative_phase(self, sampler=None):
         """Mean energy of states drawn from the machine, a scalar.
 
         Its gradient is minus the gradient of log Z.
-        """
-        return self.sampler.mean_energy(self.machine, self.negatives)
 
-    def sample_prior(self, n):
+        Parameters
+        ----------
+        sampler : Sampler, optional
+            By default the latent's own, whose chains move on.
+        """
+        sampler = self.sampler if sampler is None else sampler
+        return sampler.mean_energy(self.machine, self.negatives)
+
+    def draw_prior(self, n):
         """`n` draws from the prior by the sampler, (n, n_latent)."""
         return self.sampler.draw(self.machine, n)
+
+    def sample_prior(self, n, seed=None):
+        """`n` draws of the prior by the sampler, (n, n_latent).
+
+        With a `seed` by a fork of the sampler: chains go on from where those
+        of training stand, which stay there. So one seed gives the same draws
+        until the model is trained further.
+        """
+        if seed is None:
+            return super().sample_prior(n)
+        n, seed = check_whole("n", n, 1), check_seed(seed)
+        with _seeded(seed, self._like):  # for samplers that use torch's
+            return self.sampler.fork(seed).draw(self.machine, n)
 
     def settings(self):
         """Those of the bits, of the machine and of the sampler."""
         return super().settings() | {
             "machine": self.machine.settings(),
             "sampler": {
-                "kind": type(self.sampler).__name__,
+                "kind": kind_of(self.sampler),
                 **self.sampler.settings(),
             },
             "negatives": self.negatives,
@@ -122,6 +157,10 @@ class BoltzmannLatent(BitLatent):
         """Forget the sampler's chains, and log Z."""
         self.sampler.reset()
         self.log_z.fill_(math.nan)
+
+    def parts(self):
+        """The latent, its machine and its sampler."""
+        return [*super().parts(), self.sampler]
 
     def change_couplings(self, change):
         """Put ``change(couplings)`` in their place; chains and log Z go."""
@@ -157,6 +196,10 @@ class BoltzmannLatent(BitLatent):
             return self._bracket
         return self.estimate_log_z()
 
+    def _fork(self):
+        """The sampler as it stands, with random numbers of its own."""
+        return self.sampler.fork(FORK_SEED)
+
     def _check_machine(self, machine):
         check_classical(machine, "BoltzmannLatent")
 
@@ -178,3 +221,8 @@ class BoltzmannLatent(BitLatent):
         """All that decides log Z: weights, and also the graph and offset."""
         state = self.machine.state_dict().values()
         return torch.cat([tensor.flatten().double().cpu() for tensor in state])
+
+
+def _moved(value, surrogate):
+    """`value`, with the gradient of `surrogate`."""
+    return value + (surrogate - surrogate.detach())

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.checks import check_seed, check_whole, kind_of
 from qbmvae_mini.estimates.partition import Bracket
 from qbmvae_mini.latents.base import Latent
 
@@ -27,7 +27,7 @@ class GaussianLatent(Latent):
 
     def settings(self):
         """Width of the code."""
-        return {"kind": type(self).__name__, "n_latent": self.n_latent}
+        return {"kind": kind_of(self), "n_latent": self.n_latent}
 
     def rsample(self, params):
         """One draw ``mean + sd * noise``, (batch, n_latent)."""
@@ -56,12 +56,16 @@ class GaussianLatent(Latent):
         return params.chunk(2, dim=-1)[0]
 
     def energy(self, params):
-        """Half the squared length of the mean, (batch,)."""
-        return self.mean(params).square().sum(-1) / 2
+        """Half the mean of ``|z|^2``, ``sum (mean^2 + var) / 2``, (batch,)."""
+        mean, log_var = params.chunk(2, dim=-1)
+        return (mean.square() + log_var.exp()).sum(-1) / 2
 
-    def sample_prior(self, n):
+    def draw_prior(self, n):
         """`n` draws from the prior, (n, n_latent)."""
-        return torch.randn(n, self.n_latent)
+        like = self._like
+        return torch.randn(
+            n, self.n_latent, dtype=like.dtype, device=like.device
+        )
 
     def estimate_log_z(self, effort="full"):
         """``n_latent / 2 * log(2 pi)``, exactly."""
@@ -96,7 +100,7 @@ class MixtureLatent(GaussianLatent):
     seed : int
         Seeds the first means, which are standard normal.
     draws : int
-        Draws a cell for the term of the KL that has no closed form. They
+        Draws a cell for the mean of log p, which has no closed form. They
         cost a small product each, and no decoding.
 
     Attributes
@@ -110,25 +114,30 @@ class MixtureLatent(GaussianLatent):
         super().__init__(n_latent)
         components = check_whole("components", components, 1)
         self.draws = check_whole("draws", draws, 1)
-        generator = torch.Generator().manual_seed(check_seed(seed))
+        self.seed = check_seed(seed)
+        generator = torch.Generator().manual_seed(self.seed)
         shape = (components, self.n_latent)
-        self.means = nn.Parameter(torch.randn(shape, generator=generator))
-        self.log_vars = nn.Parameter(torch.zeros(shape))
-        self.weight_logits = nn.Parameter(torch.zeros(components))
+        single = {"dtype": torch.float32}
+        means = torch.randn(shape, generator=generator, **single)
+        self.means = nn.Parameter(means)
+        self.log_vars = nn.Parameter(torch.zeros(shape, **single))
+        self.weight_logits = nn.Parameter(torch.zeros(components, **single))
 
     def settings(self):
-        """Width, components, draws."""
-        mixture = {"components": len(self.means), "draws": self.draws}
-        return super().settings() | mixture
+        """Width, components, draws and the seed of the first means."""
+        return super().settings() | {
+            "components": len(self.means),
+            "draws": self.draws,
+            "seed": self.seed,
+        }
 
     def kl(self, params):
         """Minus the exact entropy, minus mean log p over draws, (batch,).
 
         Unbiased; it differs from call to call.
         """
-        posterior = self._posterior(params)
-        z = posterior.rsample((self.draws,))
-        return -posterior.entropy().sum(-1) - self.log_prior(z).mean(0)
+        entropy = self._posterior(params).entropy().sum(-1)
+        return -entropy + self.energy(params) + self._log_z
 
     def log_prior(self, z):
         """Log density of the mixture, (..., batch)."""
@@ -145,11 +154,16 @@ class MixtureLatent(GaussianLatent):
         return (log_weight - distance / 2).logsumexp(-1)
 
     def energy(self, params):
-        """``-log p(mean)`` up to the Gaussians' common factor, (batch,)."""
-        return -self.log_prior(self.mean(params)) - self._log_z
+        """Mean of ``-log p`` over draws, without log Z, (batch,).
+
+        Log Z is the Gaussians' common factor. Unbiased; it differs from call
+        to call.
+        """
+        z = self._posterior(params).rsample((self.draws,))
+        return -self.log_prior(z).mean(0) - self._log_z
 
     @torch.no_grad()
-    def sample_prior(self, n):
+    def draw_prior(self, n):
         """`n` draws: a component, then a Gaussian, (n, n_latent)."""
         weights = self.weight_logits.softmax(0)
         k = torch.multinomial(weights, n, replacement=True)

@@ -1,9 +1,8 @@
 """A quantum Boltzmann machine as prior, for a handful of bits."""
 
-import copy
-
 import torch
 
+from qbmvae_mini.checks import check_seed
 from qbmvae_mini.estimates.partition import BRACKET_ERRORS, Bracket
 from qbmvae_mini.estimates.quantum_partition import integrated_log_partition
 from qbmvae_mini.latents.boltzmann import BoltzmannLatent
@@ -21,8 +20,10 @@ class QuantumLatent(BoltzmannLatent):
     .. math:: \log p(z) \ge -E(z) - \log \mathrm{Tr}\, e^{-H}
 
     (Amin et al. 2018; Khoshaman et al. 2018, QVAE, 1802.05779). So `kl` is an
-    upper bound of the KL, and a likelihood made with `log_prior` a lower
-    bound. The bound can only lose from Gamma, which is therefore kept fixed.
+    upper bound of the KL, `log_prior` and a likelihood made with it are lower
+    bounds, and `estimate_log_z` is that of the trace. `energy` is exact: the
+    mean of the diagonal of H. The bound can only lose from Gamma, which is
+    therefore kept fixed.
 
     Parameters
     ----------
@@ -44,8 +45,6 @@ class QuantumLatent(BoltzmannLatent):
         Without a sampler, for more than 10 qubits.
     """
 
-    is_bound = True
-
     def __init__(self, machine, sampler=None, **settings):
         listed = sampler is None
         super().__init__(
@@ -58,6 +57,11 @@ class QuantumLatent(BoltzmannLatent):
                 "PathIntegralSampler()"
             )
         self.machine.gamma.requires_grad_(False)
+
+    @property
+    def is_bound(self):
+        """Whether there is a field: without one, the bound is exact."""
+        return float(self.machine.gamma) > 0
 
     def _check_machine(self, machine):
         if not isinstance(machine, QuantumBoltzmannMachine):
@@ -73,9 +77,8 @@ class QuantumLatent(BoltzmannLatent):
         if self.n_latent <= MAX_QUBITS:
             value = float(self.machine.log_partition())
             return Bracket(value, value, value)
-        # By a copy: an evaluation does not move the draws of training.
-        sampler = copy.deepcopy(self.sampler)
-        found = integrated_log_partition(self.machine, sampler, n=chains)
+        # By a fork: an evaluation does not move the draws of training.
+        found = integrated_log_partition(self.machine, self._fork(), n=chains)
         reach = BRACKET_ERRORS * found.standard_error
         value = found.value
         return Bracket(value, value - reach, value + reach)
@@ -84,16 +87,45 @@ class QuantumLatent(BoltzmannLatent):
 class _ListedLaw(Sampler):
     """The diagonal of the density matrix, state by state."""
 
+    def __init__(self, seed=0):
+        self.seed = check_seed(seed)
+        self.reset()
+
     @torch.no_grad()
     def sample(self, machine, n):
         """`n` independent draws, (n, n_units)."""
         states, law = self._list(machine)
-        return states[torch.multinomial(law, n, replacement=True)]
+        drawn = torch.multinomial(
+            law.cpu(), n, replacement=True, generator=self._generator
+        )
+        return states[drawn.to(states.device)]
 
     def mean_energy(self, machine, draws=None):
         """Exact mean of E, a scalar; its gradient is that of E alone."""
         states, law = self._list(machine)
         return law.to(states) @ machine.energy(states)
+
+    def settings(self):
+        """The seed."""
+        return {"seed": self.seed}
+
+    def state_dict(self):
+        """Random state."""
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state):
+        """Continue with the random state of `state_dict`."""
+        if set(state) != {"generator"}:
+            raise ValueError(
+                "this state is none of a quantum prior without a sampler: it "
+                f"holds {', '.join(sorted(state)) or 'nothing'}, and a "
+                "generator is wanted"
+            )
+        self._generator.set_state(state["generator"].cpu())
+
+    def reset(self):
+        """Start the random numbers anew from the seed."""
+        self._generator = torch.Generator().manual_seed(self.seed)
 
     @torch.no_grad()
     def _list(self, machine):

@@ -6,7 +6,7 @@ import dimod
 import torch
 from torch import nn
 
-from qbmvae_mini.checks import check_seed, dense
+from qbmvae_mini.checks import check_seed, dense, kind_of
 
 #: Couplings start small but not zero, so that left and right units can part.
 INITIAL_COUPLING_SD = 0.01
@@ -57,7 +57,7 @@ class Machine(nn.Module):
     def settings(self):
         """What to build it with again, fit for JSON; weights apart."""
         return {
-            "kind": type(self).__name__,
+            "kind": kind_of(self),
             "n_units": self.n_units,
             "n_edges": self.edges.shape[1],
         }

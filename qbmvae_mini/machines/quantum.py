@@ -20,6 +20,7 @@ import numbers
 import torch
 from torch import nn
 
+from qbmvae_mini.checks import kind_of
 from qbmvae_mini.machines.base import Machine
 from qbmvae_mini.machines.states import _places, all_states
 
@@ -114,7 +115,7 @@ class QuantumBoltzmannMachine(nn.Module):
     def settings(self):
         """Those of the diagonal, and the field."""
         return {
-            "kind": type(self).__name__,
+            "kind": kind_of(self),
             "classical": self.classical.settings(),
             "gamma": float(self.gamma.detach()),
         }

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_whole, kind_of
 from qbmvae_mini.machines.base import Machine, _as_bits, _small_random
 from qbmvae_mini.machines.graphs import Conditional
 
@@ -112,7 +112,7 @@ class RBM(Machine):
     def settings(self):
         """Sizes of the two layers."""
         layers = {"n_left": self.n_left, "n_right": self.n_right}
-        return {"kind": type(self).__name__, **layers}
+        return {"kind": kind_of(self), **layers}
 
     def conditionals(self):
         """Two steps of heat-bath, right layer then left (block Gibbs).

@@ -29,7 +29,7 @@ def shuffle_couplings(model, seed=0):
     Parameters
     ----------
     model : CellVAE
-        Its latent is a `BoltzmannLatent`.
+        Its prior has couplings, as a `BoltzmannLatent`.
     seed : int
 
     Returns
@@ -40,7 +40,7 @@ def shuffle_couplings(model, seed=0):
     Raises
     ------
     TypeError
-        If the latent has no machine.
+        If the prior has no couplings.
     """
     generator = torch.Generator().manual_seed(check_seed(seed))
 
@@ -87,13 +87,13 @@ def refit_prior(model, latent, **fit):
     ------
     ValueError
         If the codes of `latent` have another width or kind, or it has nothing
-        to fit, or is the model's own.
+        to fit, or it is part of a model.
     """
     _check_codes(model.module.latent, latent)
-    refitted = CellVAE.__new__(CellVAE)  # a child has chosen another latent
-    vars(refitted).update(vars(model))
     in_place_of = {id(model.module.latent): latent}
-    module = refitted.module = copy.deepcopy(model.module, in_place_of)
+    module = copy.deepcopy(model.module, in_place_of)
+    latent.join(module)
+    refitted = _beside(model, module, CellVAE)  # a child has its own latent
     for part in (module.encoder, module.decoder, module.likelihood):
         part.requires_grad_(False)
     for part in module.modules():
@@ -116,11 +116,11 @@ def _check_codes(old, new):
             f"the model's codes have {old.n_latent} and {old.n_params}; only "
             "codes of its own width and kind can be fitted by a prior"
         )
-    if _smoothing(new) != _smoothing(old):
+    if new.reads() != old.reads():
         raise ValueError(
-            f"the model's decoder reads {_smoothing(old)}, with latent it "
-            f"would read {_smoothing(new)}; give latent the relaxation that "
-            "the model has ended with"
+            f"the model's decoder reads {old.reads()}, with latent it would "
+            f"read {new.reads()}; give latent the relaxation that the model "
+            "has ended with"
         )
     if not any(weight.requires_grad for weight in new.parameters()):
         raise ValueError(
@@ -129,18 +129,16 @@ def _check_codes(old, new):
         )
 
 
-def _smoothing(latent):
-    """What becomes of a code before the decoder reads it, in words."""
-    if not latent.smooths:
-        return "codes as they are drawn"
-    numbers = [
-        f"{name} {value:g}" for name, value in latent.relaxation.named_buffers()
-    ]
-    return f"{latent.relaxation.name} codes of {', '.join(numbers)}"
-
-
 def _with_couplings(model, change):
-    changed = copy.copy(model)
-    changed.module = copy.deepcopy(model.module)
-    changed.module.latent.change_couplings(change)
-    return changed
+    module = copy.deepcopy(model.module)
+    module.latent.join(module)
+    module.latent.change_couplings(change)
+    return _beside(model, module, type(model))
+
+
+def _beside(model, module, kind):
+    """A model of the same cells with another network; nothing is shared."""
+    beside = kind.__new__(kind)
+    vars(beside).update(vars(model), module=module)
+    beside.history_ = copy.deepcopy(model.history_)
+    return beside

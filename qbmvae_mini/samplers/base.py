@@ -9,6 +9,7 @@
 Everything else has a default that is right for a sampler without a memory.
 """
 
+import copy
 from abc import ABC, abstractmethod
 
 import dimod
@@ -74,6 +75,17 @@ class Sampler(ABC):
         n = self.draws if draws is None else draws
         z = self.draw(machine, n)
         return machine.visible_energy(z[:, : machine.n_visible]).mean()
+
+    def fork(self, seed):
+        """A copy that draws on its own, by random numbers of `seed`.
+
+        This sampler stays as it is. By default a deep copy whose ``seed`` is
+        another one, reset; chains that are kept go on in the copy.
+        """
+        twin = copy.deepcopy(self)
+        twin.seed = seed
+        twin.reset()
+        return twin
 
     def settings(self):
         """What to build it with again, fit for JSON; tells two runs apart."""

@@ -82,6 +82,13 @@ class Chains(Sampler):
             "seed": self.seed,
         }
 
+    def fork(self, seed):
+        """A copy whose chains go on from here, by random numbers of `seed`."""
+        twin = copy.deepcopy(self)
+        twin.seed = seed
+        twin._generator = twin._random_state = None
+        return twin
+
     def reset(self):
         """Forget chains and random state; both start anew from the seed."""
         self._generator = self._random_state = None
@@ -120,6 +127,13 @@ class Chains(Sampler):
         self._random_state = copies.get("generator")
         if self._random_state is not None:
             self._random_state = self._random_state.cpu()
+
+    def __getstate__(self):
+        """What a pickle holds: the next machine adopts the chains."""
+        kept = vars(self) | {"_generator": None, "_machine": None}
+        if self._generator is not None:
+            kept["_random_state"] = self._generator.get_state()
+        return kept
 
     def __deepcopy__(self, memo):
         """A copy with chains of its own, for the copy of a machine."""

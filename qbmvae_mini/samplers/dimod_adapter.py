@@ -1,5 +1,7 @@
 """The one seam to dimod: annealers, classical or quantum, behind `sample`."""
 
+import copy
+
 import dimod
 import torch
 
@@ -86,6 +88,15 @@ class DimodSampler(Sampler):
         states = self._bits(found, machine, n)
         self._calls += 1  # a call that failed repeats its seed
         return states
+
+    def __deepcopy__(self, memo):
+        """A copy with calls of its own, that shares the child.
+
+        A client of hardware holds a connection and a lock, which no copy has.
+        """
+        twin = copy.copy(self)
+        twin.kwargs = dict(self.kwargs)
+        return twin
 
     def settings(self):
         """The child's class, its keywords in words, and the seed."""

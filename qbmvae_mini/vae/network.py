@@ -48,6 +48,7 @@ class VAE(nn.Module):
         # A single batch needs no label, so it gets no column.
         n_labels = n_batches if n_batches > 1 else 0
         self.encoder = _two_layers(n_genes, n_hidden, latent.n_params, dropout)
+        latent.join(self)  # and of no other model
         self.latent = latent
         self.decoder = _two_layers(
             latent.n_latent + n_labels, n_hidden, n_genes, dropout
@@ -154,7 +155,7 @@ class VAE(nn.Module):
         return self.latent.mean(self.encode(x))
 
     @torch.no_grad()
-    def generate(self, n, library, batch):
+    def generate(self, n, library, batch, seed=None):
         """Draw `n` new cells: a code from the prior, then counts.
 
         Parameters
@@ -163,12 +164,15 @@ class VAE(nn.Module):
         library : Tensor, shape (n,)
             UMIs of each new cell: the model does not know how deep to look.
         batch : Tensor, shape (n,)
+        seed : int, optional
+            Of the codes, see `Latent.sample_prior`: with it the chains of
+            training stay where they are.
 
         Returns
         -------
         Tensor, shape (n, n_genes)
         """
-        z = self.latent.sample_prior(n).to(self.decoder[0].weight)
+        z = self.latent.sample_prior(n, seed).to(self.decoder[0].weight)
         code, _ = self.latent.smooth(z, z.new_zeros(n, self.latent.n_params))
         output = self.decode(code, batch)
         return self.likelihood.sample(output, library[:, None])

@@ -1,6 +1,8 @@
 """What every relaxation offers, and what several of them use."""
 
+import copy
 import numbers
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -27,7 +29,7 @@ class Schedule(NamedTuple):
         return self.first * (self.last / self.first) ** share
 
 
-class Relaxation(nn.Module):
+class Relaxation(nn.Module, ABC):
     """What every estimator offers; a child provides `rsample`.
 
     ``name`` is what `BoltzmannLatent` and `QBMVAE` know it by.
@@ -38,9 +40,12 @@ class Relaxation(nn.Module):
     #: Whether the decoder reads numbers in the place of drawn bits.
     smooths = False
 
+    #: Whether the gradient of `expectation` is biased for its own mean.
+    is_biased = False
+
+    @abstractmethod
     def rsample(self, logits):
         """One code a row for training, of the shape of `logits`."""
-        raise NotImplementedError
 
     def expectation(self, f, logits):
         """``f`` at a draw, with a gradient that estimates that of its mean.
@@ -77,9 +82,20 @@ class Relaxation(nn.Module):
         """
         return z, logits.new_zeros(z.shape[:-1])
 
+    def reads(self):
+        """What the decoder reads, in words: the same words, the same codes."""
+        if not self.smooths:
+            return "codes as they are drawn"
+        numbers = [f"{name} {value:g}" for name, value in self.named_buffers()]
+        return f"{self.name} codes of {', '.join(numbers)}"
+
     def settings(self):
         """Arguments that build this relaxation again, fit for JSON."""
         return {}
+
+    def copy(self):
+        """One of its own for each latent: a schedule moves what it holds."""
+        return copy.deepcopy(self)
 
     def start_epoch(self, epoch):
         """Move what follows a `Schedule`; called by `fit`."""
@@ -95,7 +111,7 @@ class _Tuned(Relaxation):
         moves = isinstance(self._value, Schedule)
         first = self._value.first if moves else self._value
         # A buffer, so that it is kept and restored with the weights.
-        self.register_buffer(what, torch.tensor(first))
+        self.register_buffer(what, torch.tensor(first, dtype=torch.float32))
 
     def start_epoch(self, epoch):
         """Move the number along its schedule, if it has one."""

@@ -14,6 +14,7 @@ class StraightThrough(Relaxation):
     """
 
     name = "straight-through"
+    is_biased = True
 
     def rsample(self, logits):
         """Bits, which pass on the gradient of ``sigmoid(logits)``."""
