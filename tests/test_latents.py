@@ -44,6 +44,7 @@ from qbmvae_mini.samplers import (
     ExactSampler,
     GibbsSampler,
     Sampler,
+    TemperingSampler,
 )
 
 DOUBLE = torch.float64
@@ -984,3 +985,23 @@ def test_what_is_no_whole_number_is_refused(bad):
 def test_what_is_no_number_is_no_sharpness(bad):
     with pytest.raises(ValueError, match="sharpness is a number above 0"):
         SpikeAndExponential(bad)
+
+
+@pytest.mark.parametrize("inference", [True, False])
+@pytest.mark.parametrize("kind", [GibbsSampler, TemperingSampler])
+def test_seeds_and_evaluation_work_in_inference_mode_too(kind, inference):
+    latent = boltzmann("rbm", sampler=kind(20))
+    latent.sample_prior(3)
+    with torch.inference_mode(inference):
+        z = latent.sample_prior(3, seed=1)
+        assert torch.equal(z, latent.sample_prior(3, seed=1))
+        latent.eval().log_prior(z)
+        latent.train().kl(some_params(latent))
+    latent.kl(some_params(latent)).sum().backward()
+    latent.log_prior(torch.zeros(8, dtype=DOUBLE)).backward()
+
+
+def test_an_effort_has_a_name():
+    words = "effort is 'rough' or 'full', not 'medium'"
+    with pytest.raises(ValueError, match=words):
+        boltzmann("rbm").estimate_log_z("medium")

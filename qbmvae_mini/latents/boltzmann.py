@@ -183,6 +183,9 @@ class BoltzmannLatent(MultilinearLatent):
         -------
         Bracket
         """
+        if effort not in EFFORTS:
+            names = " or ".join(map(repr, EFFORTS))
+            raise ValueError(f"effort is {names}, not {effort!r}")
         if self._bracket_is_of_these_weights() and effort == self._effort:
             return self._bracket
         self._bracket = self._new_bracket(**EFFORTS[effort])

@@ -105,6 +105,7 @@ class Chains(Sampler):
             state["chains"] = self._states.clone()
         return state
 
+    @torch.inference_mode(False)  # as in `sample`
     def load_state_dict(self, state):
         """Restore chains and random state; the next machine adopts them.
 

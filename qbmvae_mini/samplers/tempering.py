@@ -93,6 +93,7 @@ class TemperingSampler(Chains):
         ladder = {"temperatures": self.temperatures, "beta_min": self.beta_min}
         return super().settings() | ladder
 
+    @torch.inference_mode(False)
     def reset(self):
         """Forget replicas, random state, swaps and whose turn it is."""
         super().reset()
@@ -107,6 +108,7 @@ class TemperingSampler(Chains):
             "round": torch.tensor(self._round),
         }
 
+    @torch.inference_mode(False)  # as in `sample`
     def load_state_dict(self, state):
         """Restore all that `state_dict` gave; swaps are counted anew.
 
