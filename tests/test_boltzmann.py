@@ -529,7 +529,7 @@ class NoMatrices(torch.utils._python_dispatch.TorchDispatchMode):
 
     def __init__(self, n_units):
         super().__init__()
-        self.most = n_units**2
+        self.most = n_units**2 // 8
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         made = func(*args, **(kwargs or {}))

@@ -168,6 +168,30 @@ def test_the_same_check_rejects_simultaneous_updates(name, kind):
         check_sampler(at_once, random_machine(kind), draws=DRAWS)
 
 
+@pytest.mark.parametrize("shift", [-0.1, 0.1])
+def test_the_same_check_names_the_mean_that_is_off(shift):
+    def shifted(machine):
+        with torch.no_grad():
+            machine.bias[2] += shift
+        return machine
+
+    biased = OfAnotherMachine("exact", shifted)
+    with pytest.raises(AssertionError, match="mean of unit.* 2.* standard err"):
+        check_sampler(biased, random_machine("dense"), draws=DRAWS)
+
+
+def test_the_same_check_sees_three_units_that_agree_though_no_two_do():
+    class Parity(Honest):
+        def sample(self, machine, n):
+            z = super().sample(machine, n)
+            z[:, 2] = (z[:, 0] - z[:, 1]).abs()
+            return z
+
+    flat = randomise(BoltzmannMachine(3), scale=0.0)
+    with pytest.raises(AssertionError, match="total variation is 0.[45]"):
+        check_sampler(Parity(), flat)
+
+
 def test_the_same_check_rejects_an_optimiser():
     with pytest.raises(AssertionError, match=LAW):
         check_sampler(DimodSampler(CoherentIsingMachine(), round_trips=50))

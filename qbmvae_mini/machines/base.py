@@ -81,10 +81,12 @@ class Machine(nn.Module):
         ``kind`` names the class, the rest are its arguments. `edges` is None
         where all pairs are coupled, in order.
         """
-        n, edges = self.n_units, None
-        if not torch.equal(self.edges.cpu(), torch.triu_indices(n, n, 1)):
-            edges = self.edges.T.tolist()
-        return {"kind": type(self).__name__, "n_units": n, "edges": edges}
+        edges = None if self._couples_all() else self.edges.T.tolist()
+        return {
+            "kind": type(self).__name__,
+            "n_units": self.n_units,
+            "edges": edges,
+        }
 
     # Energies and fields
 
@@ -245,6 +247,13 @@ class Machine(nn.Module):
             )
         self.bias.copy_(bias)
         self.coupling.copy_(coupling)
+
+    def _couples_all(self):
+        """Whether the edges are all pairs in order."""
+        n = self.n_units
+        if 2 * self.edges.shape[1] != n * (n - 1):
+            return False
+        return torch.equal(self.edges.cpu(), torch.triu_indices(n, n, 1))
 
     # Arithmetic
 
