@@ -134,11 +134,11 @@ def lisi(codes, groups, perplexity=30):
     from sklearn.neighbors import NearestNeighbors
 
     n_near = int(3 * perplexity) - 1
-    distance, near = NearestNeighbors(n_neighbors=n_near).fit(codes).kneighbors()
+    distance, near = (
+        NearestNeighbors(n_neighbors=n_near).fit(codes).kneighbors()
+    )
     weights, near = _weights(distance, perplexity), groups[near]
-    shares = [
-        (weights * (near == group)).sum(1) for group in np.unique(groups)
-    ]
+    shares = [(weights * (near == group)).sum(1) for group in np.unique(groups)]
     return 1 / np.square(shares).sum(0)
 
 
