@@ -119,12 +119,6 @@ class DimodSampler(NumberedCalls):
             "keywords": keywords,
         }
 
-    def __deepcopy__(self, memo):
-        """A copy with a count of its own and the same child."""
-        twin = copy.copy(self)
-        twin.kwargs = dict(self.kwargs)
-        return twin
-
     def _checked(self, found, n_units):
         """The bits of a `dimod.SampleSet` in unit order, and their reads."""
         who = type(self.child).__name__
