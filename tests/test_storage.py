@@ -100,12 +100,22 @@ def test_another_format_is_named(path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ValueError, match="format 7, and.*reads format 1"):
         read_tensors(path)
-    save_file(TENSORS, path, metadata={"facts": "{}"})
-    with pytest.raises(ValueError, match="has no format number"):
-        read_tensors(path)
-    save_file(TENSORS, path)
-    with pytest.raises(ValueError, match="not written by qbmvae_mini"):
-        read_tensors(path)
+    for metadata in (
+        None,
+        {"facts": "{}"},
+        {"qbmvae_mini": "[]"},
+        {"qbmvae_mini": "[" * 100_000},
+        {"qbmvae_mini": '{"format": 1}'},
+    ):
+        save_file(TENSORS, path, metadata=metadata)
+        with pytest.raises(ValueError, match="not written by qbmvae_mini"):
+            read_tensors(path)
+
+
+def test_the_same_content_makes_the_same_file(path):
+    before = path.read_bytes()
+    write_tensors(path, *read_tensors(path))
+    assert path.read_bytes() == before
 
 
 def test_what_json_cannot_hold_is_refused_before_writing(path):

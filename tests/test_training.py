@@ -600,16 +600,19 @@ class Interrupted(GaussianLatent):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interrupted_model_has_what_was_found_so_far(adata, error):
     settings = FIT | {"max_epochs": 40, "lr": 0.01}
+    # Three steps an epoch: in epoch 25, validated after 10 and after 20, and
+    # after Ctrl-C also what has come since.
+    ends = 25 if error is KeyboardInterrupt else 2 * EVERY
     whole = CellVAE(adata, GaussianLatent(3))
-    whole.fit(**settings | {"max_epochs": 2 * EVERY})
-    # Three steps an epoch: in epoch 25, validated after 10 and after 20.
-    model = CellVAE(adata, Interrupted(3, 3 * 25 + 2, error))
+    whole.fit(**settings | {"max_epochs": ends})
+    model = CellVAE(adata, Interrupted(3, 3 * 25 + 1, error))
     state = torch.get_rng_state()
     with unchanged(adata), pytest.raises(error):
         model.fit(**settings)
     assert torch.equal(torch.get_rng_state(), state)
-    assert len(model.history_) == 25
-    assert model.history_[: 2 * EVERY] == whole.history_
+    assert [entry["epoch"] for entry in model.history_] == list(range(25))
+    assert model.history_[: ends - 1] == whole.history_[: ends - 1]
+    assert ("candidate" in model.history_[-1]) == (ends == 25)
     assert torch.equal(weights(model), weights(whole))
     assert all(p.grad is None for p in model.module.parameters())
     assert not model.module.training
@@ -617,7 +620,7 @@ def test_an_interrupted_model_has_what_was_found_so_far(adata, error):
     np.testing.assert_array_equal(first, second)
 
 
-def test_an_interrupt_before_any_validation_leaves_the_average(adata):
+def test_an_interrupt_before_any_validation_keeps_what_there_is(adata):
     model = CellVAE(adata, Interrupted(3, 3 * 5 + 2))
     with pytest.raises(KeyboardInterrupt):
         model.fit(**FIT)

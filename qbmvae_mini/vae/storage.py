@@ -27,6 +27,9 @@ except ImportError:  # Windows, where a file that is open cannot be removed
 #: Format of the files; a reader of another one refuses them.
 FORMAT = 1
 
+#: The entry of a file's header that holds format, digest and facts.
+NAME = "qbmvae_mini"
+
 
 def write_tensors(path, tensors, facts):
     """Write tensors and JSON facts to one safetensors file, atomically.
@@ -81,18 +84,23 @@ def read_tensors(path):
             names = file.keys()  # `file` itself cannot be looped over
             # Copies: what is read is a window on the file, which may change.
             tensors = {name: file.get_tensor(name).clone() for name in names}
-            about = file.metadata() or {}
-        written, text = about.get("format"), about["facts"]
-        facts = json.loads(text)
-        known = about.get("digest") == _digest(tensors, text)
-    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
+            about = json.loads((file.metadata() or {})[NAME])
+        written, facts = about.get("format"), about["facts"]
+        known = about.get("digest") == digest(tensors, facts)
+    except (
+        AttributeError,  # JSON, but no dictionary
+        KeyError,
+        RecursionError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise _damaged(path) from error
-    if written != str(FORMAT):
-        found = "no format number" if written is None else f"format {written}"
+    if written != FORMAT:
         raise ValueError(
-            f"{str(path)!r} has {found}, and this version of qbmvae_mini reads "
-            f"format {FORMAT}; use the version that wrote it, or name another "
-            "file"
+            f"{str(path)!r} has format {written}, and this version of "
+            f"qbmvae_mini reads format {FORMAT}; use the version that wrote "
+            "it, or name another file"
         )
     if not known or not isinstance(facts, dict):
         raise _damaged(path)
@@ -101,7 +109,13 @@ def read_tensors(path):
 
 def digest(tensors, facts):
     """SHA-256 of tensors and facts: names, kinds, shapes and all bytes."""
-    return _digest(tensors, _json(facts))
+    found = hashlib.sha256(_json(facts).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        kind = [name, str(tensor.dtype), list(tensor.shape)]
+        found.update(json.dumps(kind).encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def plain(facts):
@@ -117,11 +131,11 @@ def plain(facts):
 
 def packed(tensors, facts):
     """The bytes of a file of `tensors` and `facts`, and their digest."""
-    text = _json(facts)
     tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
-    found = _digest(tensors, text)
-    about = {"format": str(FORMAT), "facts": text, "digest": found}
-    return save(tensors, metadata=about), found
+    found = digest(tensors, facts)
+    about = {"format": FORMAT, "digest": found, "facts": facts}
+    # One entry: safetensors writes several in an order of chance.
+    return save(tensors, metadata={NAME: _json(about)}), found
 
 
 def write_file(path, content):
@@ -229,16 +243,6 @@ def _prefix(path):
     """How names of new files for `path` begin, short enough for any disk."""
     code = hashlib.sha256(path.name.encode(errors="surrogateescape"))
     return f".{path.name[:40]}.{code.hexdigest()[:8]}."
-
-
-def _digest(tensors, text):
-    found = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        kind = [name, str(tensor.dtype), list(tensor.shape)]
-        found.update(json.dumps(kind).encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
 
 
 def _json(facts):

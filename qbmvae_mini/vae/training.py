@@ -50,7 +50,8 @@ def fit(
 
     However it ends, also by Ctrl-C or an error, `vae` is left in ``eval()``
     with its best weights so far and without a gradient, `history` holds the
-    epochs that were done, and a checkpoint is whole.
+    epochs that were done, and a checkpoint is whole. Ctrl-C asks for one last
+    validation; a second one stops that too.
 
     Parameters
     ----------
@@ -145,6 +146,9 @@ def fit(
         vae.kl_weight = settings["kl_weight"]
         try:
             training.run(max_epochs, checkpoint, progress)
+        except KeyboardInterrupt:
+            training.judge_the_last()
+            raise
         finally:
             training.state.settle()
             vae.eval()
@@ -194,14 +198,29 @@ class _Training:
                 regular = (epoch + 1) % VALIDATE_EVERY == 0
                 last = epoch + 1 == max_epochs and len(self.validation)
                 if regular or last:
-                    with state.average.in_place():
-                        entry |= self._validate(epoch)
-                        state.judge(entry)
+                    entry |= self._judge(epoch)
                 state.history.append(entry)
                 # Not after an odd last epoch: a longer run has none there.
                 if regular:
                     checkpoint.write(state)
                 bar.set_postfix(_in_words(state.history))
+
+    def judge_the_last(self):
+        """Validate what has come since the last validation, if anything has.
+
+        An interrupted run ends like one that was to end there; the average is
+        that of the moment, also in the middle of an epoch.
+        """
+        history = self.state.history
+        if history and "candidate" not in history[-1] and len(self.validation):
+            history[-1] |= self._judge(history[-1]["epoch"])
+
+    def _judge(self, epoch):
+        """Validate the average, and keep it if it is the best so far."""
+        with self.state.average.in_place():
+            said = self._validate(epoch)
+            self.state.judge(said)
+        return said
 
     def _train(self, epoch):
         """One pass over the cells, and what is to be said of it."""
@@ -259,7 +278,7 @@ class _Training:
         vague = not self.kl_weight * width <= WIDEST_BRACKET
         known = [e for e in self.state.history if "validation" in e]
         if vague and all(e["validation"] is not None for e in known):
-            warnings.warn(_too_vague(epoch, width), stacklevel=6)
+            warnings.warn(_too_vague(epoch, width), stacklevel=7)
         score = None if vague else self._score(epoch)
         # During the warm-up the score is not what is trained.
         chosen = score is not None and self._risen(epoch) == 1
