@@ -74,8 +74,13 @@ def read_tensors(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{str(path)!r} is not a file")
-    with open(path, "rb"):  # safetensors knows one error for all
-        pass
+    try:
+        with open(path, "rb"):  # safetensors knows one error for all
+            pass
+    except OSError as error:
+        raise type(error)(
+            f"{str(path)!r} cannot be read ({error.strerror})"
+        ) from error
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()  # `file` itself cannot be looped over
@@ -102,6 +107,17 @@ def read_tensors(path):
 def digest(tensors, facts):
     """SHA-256 of tensors and facts: names, kinds, shapes and all bytes."""
     return _digest(tensors, _json(facts))
+
+
+def plain(facts):
+    """`facts` as they will be read again: lists for tuples, plain numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If JSON cannot hold one of them.
+    """
+    return json.loads(_json(facts))
 
 
 def packed(tensors, facts):
@@ -153,11 +169,10 @@ def write_file(path, content):
             raise
         sync_folder(path.parent)
     except OSError as error:
-        raise OSError(
-            error.errno,
+        # Without a number, which Python would put before the sentence.
+        raise type(error)(
             f"cannot be written ({error.strerror}); make room or name another "
-            "place",
-            str(path),
+            f"place: {str(path)!r}"
         ) from error
     return new
 
