@@ -179,7 +179,7 @@ def _judged(history, warmup):
         if entry.get("validation") is not None and entry["epoch"] + 1 >= warmup
     ]
     if not scores:
-        return "not scored, since too few epochs were trained"
+        return "not scored, since no epoch was, or log Z is too vague"
     best, epoch = max(scores)
     return f"log-likelihood {best:.1f} nats a cell, in epoch {epoch}"
 

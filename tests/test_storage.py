@@ -191,7 +191,8 @@ def test_a_failing_write_leaves_the_old_file_alone(
         write_tensors(path, {}, {})
     monkeypatch.undo()
     if error is OSError:
-        assert caught.value.filename == str(path)
+        assert str(path) in str(caught.value)
+        assert "Errno" not in str(caught.value)
         words = "cannot be written .No space left on device.; make room"
         assert caught.match(words)
     assert path.read_bytes() == before

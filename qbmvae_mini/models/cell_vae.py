@@ -3,8 +3,6 @@
 The methods are named as in scvi-tools.
 """
 
-from contextlib import contextmanager
-
 import numpy as np
 import scipy.sparse
 import torch
@@ -16,6 +14,7 @@ from qbmvae_mini.latents.base import check_is_latent
 from qbmvae_mini.models import saving
 from qbmvae_mini.vae.checkpoints import load_state_tensors
 from qbmvae_mini.vae.network import VAE
+from qbmvae_mini.vae.surroundings import seeded
 from qbmvae_mini.vae.training import fit
 
 #: Cells scored at once; the draws per cell are chunked in `VAE`.
@@ -87,7 +86,7 @@ class CellVAE:
         """The network, with fresh weights and without cells."""
         self._settings, self.genes, self.batches = settings, genes, batches
         self._cells_or_none = None
-        with _seeded(settings["seed"], torch.device("cpu")):
+        with seeded(settings["seed"]):
             self.module = VAE(
                 len(genes),
                 latent,
@@ -193,6 +192,7 @@ class CellVAE:
             )
         finally:
             self.history_ = history  # also of what Ctrl-C has ended
+            self._depths = _depths(self._cells)
         return self
 
     def get_latent_representation(self, adata=None):
@@ -308,7 +308,7 @@ class CellVAE:
         library, batch = self._depths["library"], self._depths["batch"]
         picked = np.random.default_rng(seed).integers(len(library), size=n)
         batch = batch[picked]
-        with _seeded(seed, self._device):
+        with seeded(seed, self._device):
             counts = self.module.generate(
                 n,
                 library[picked].to(self._device),
@@ -430,7 +430,7 @@ class CellVAE:
         )
         blocks = cells.minibatches(SCORED_AT_ONCE, device=self._device)
         found, start = None, 0
-        with _seeded(self._settings["seed"], self._device), bar:
+        with seeded(self._settings["seed"], self._device), bar:
             for x, batch in blocks:
                 part = function(x, batch).cpu().numpy()
                 if found is None:  # one array, and not all parts beside it
@@ -484,15 +484,3 @@ def _depths(cells):
     """Library size and batch of each cell."""
     library = np.asarray(cells.counts.sum(axis=1), dtype=np.float32)
     return {"library": torch.from_numpy(library.ravel()), "batch": cells.batch}
-
-
-@contextmanager
-def _seeded(seed, device):
-    """Seed torch's generators of a device and the CPU; put them back later."""
-    others = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(others):
-        torch.random.default_generator.manual_seed(seed)
-        if others:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield

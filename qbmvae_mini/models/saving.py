@@ -97,7 +97,8 @@ def write_model(directory, vae, facts, depths):
     about = {"format": FORMAT, "weights": weights, **facts}
     # Facts with NumPy's numbers in them are plain once they are packed.
     text = json.dumps(about, indent=1, default=lambda number: number.item())
-    directory.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # of which `write_file` will tell
+        directory.mkdir(parents=True, exist_ok=True)
     with _alone(directory):
         _clear(directory)
         write_file(directory / weights, content).close()
@@ -109,6 +110,8 @@ def write_model(directory, vae, facts, depths):
 
 def _clear(directory):
     """Remove weights that ``model.json`` does not name, whole or half."""
+    if not directory.is_dir():
+        return
     named = None
     if (directory / FACTS_FILE).exists():
         try:
@@ -180,6 +183,10 @@ def _read_facts(path):
         about = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise _damaged(path) from error
+    except OSError as error:
+        raise type(error)(
+            f"{str(path)!r} cannot be read ({error.strerror})"
+        ) from error
     if not isinstance(about, dict):
         raise _damaged(path)
     if about.get("format") != FORMAT:

@@ -77,8 +77,13 @@ def read_tensors(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{str(path)!r} is not a file")
-    with open(path, "rb"):  # safetensors knows one error for all
-        pass
+    try:
+        with open(path, "rb"):  # safetensors knows one error for all
+            pass
+    except OSError as error:
+        raise type(error)(
+            f"{str(path)!r} cannot be read ({error.strerror})"
+        ) from error
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()  # `file` itself cannot be looped over
@@ -178,11 +183,10 @@ def write_file(path, content):
             raise
         sync_folder(path.parent)
     except OSError as error:
-        raise OSError(
-            error.errno,
+        # Without a number, which Python would put before the sentence.
+        raise type(error)(
             f"cannot be written ({error.strerror}); make room or name another "
-            "place",
-            str(path),
+            f"place: {str(path)!r}"
         ) from error
     return new
 
