@@ -212,7 +212,7 @@ def differences(table, key, **options):
 
 @pytest.mark.parametrize(
     "key",
-    [("immune", "PCA 32", 0), ("pancreas", "Noise 32", 3)],
+    [("immune", "PCA 32", 0), ("erythroid arm", "Noise 32", 3)],
     ids=lambda key: key[1],
 )
 def test_a_row_without_training_is_that_of_the_table(table, key, one_thread):
