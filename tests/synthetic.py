@@ -3,15 +3,28 @@
 import contextlib
 import os
 import signal
+import stat
 
 import anndata
 import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from qbmvae_mini.models import QBMVAE
-from qbmvae_mini.samplers import DimodSampler, GibbsSampler
-from qbmvae_mini.vae import checkpoints, training
+from qbmvae_mini.latents import (
+    BernoulliLatent,
+    BoltzmannLatent,
+    MixtureLatent,
+)
+from qbmvae_mini.machines import BoltzmannMachine
+from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
+from qbmvae_mini.samplers import (
+    CoherentIsingMachine,
+    DimodSampler,
+    ExactSampler,
+    GibbsSampler,
+    TemperingSampler,
+)
+from qbmvae_mini.vae import VAE, training
 
 #: Enough to train tiny cells to something within a second.
 FIT = {"max_epochs": 12, "batch_size": 50, "kl_warmup": 2, "progress": False}
@@ -68,20 +81,107 @@ def _bits(adata):
     return found
 
 
-def model_to_kill(sampler):
-    """A small QBMVAE with the sampler of that name."""
-    if sampler == "gibbs":
-        made = GibbsSampler(chains=32, sweeps=2, seed=1)
-    else:
-        import neal
+def _neal():
+    import neal
 
-        made = DimodSampler(neal.SimulatedAnnealingSampler(), num_sweeps=5)
-    return QBMVAE(two_clusters(), n_latent=8, sampler=made, seed=1)
+    child = neal.SimulatedAnnealingSampler()
+    return QBMVAE(
+        two_clusters(),
+        n_latent=8,
+        sampler=DimodSampler(child, num_sweeps=5),
+        seed=1,
+    )
 
 
-def fit_to_kill(model, checkpoint=None):
-    """Train with a checkpoint at each epoch."""
-    training.VALIDATE_EVERY = 1
+def _gibbs():
+    sampler = GibbsSampler(chains=32, sweeps=2, seed=1)
+    return QBMVAE(two_clusters(), n_latent=8, sampler=sampler, seed=1)
+
+
+def _batches():
+    return QBMVAE(two_clusters(), n_latent=8, batch_key="batch", seed=2)
+
+
+def _wide():
+    """Too wide to list its states, so AIS estimates log Z."""
+    sampler = GibbsSampler(chains=32, sweeps=1)
+    return QBMVAE(two_clusters(), n_latent=52, sampler=sampler)
+
+
+def _gaussian():
+    return GaussianVAE(two_clusters(), n_latent=4, dropout=0.3)
+
+
+def _tempering():
+    return QBMVAE(
+        two_clusters(),
+        n_latent=8,
+        sampler=TemperingSampler(8, 3, sweeps=2),
+        relaxation="overlapping exponentials",
+    )
+
+
+def _forgetful_tempering():
+    return QBMVAE(
+        two_clusters(),
+        n_latent=8,
+        sampler=TemperingSampler(8, 3, sweeps=2, persistent=False),
+        relaxation="score function",
+    )
+
+
+def _mixture():
+    return CellVAE(two_clusters(), MixtureLatent(3, components=4))
+
+
+def _bernoulli():
+    latent = BernoulliLatent(6, relaxation="binary concrete")
+    return CellVAE(two_clusters(), latent)
+
+
+def _ising_machine():
+    child = CoherentIsingMachine()
+    return QBMVAE(
+        two_clusters(), n_latent=6, sampler=DimodSampler(child), negatives=4
+    )
+
+
+def _exact():
+    return QBMVAE(
+        two_clusters(),
+        n_latent=8,
+        sampler=ExactSampler(),
+        relaxation="spike-and-exponential",
+    )
+
+
+def _ring():
+    edges = [(i, (i + 1) % 7) for i in range(7)]
+    machine = BoltzmannMachine(7, edges)
+    sampler = GibbsSampler(chains=16, sweeps=1)
+    return CellVAE(two_clusters(), BoltzmannLatent(machine, sampler))
+
+
+#: Small models of all kinds, by what is particular about them.
+TO_KILL = {
+    "gibbs": _gibbs,
+    "neal": _neal,
+    "batches": _batches,
+    "wide": _wide,
+    "gaussian": _gaussian,
+    "tempering": _tempering,
+    "forgetful tempering": _forgetful_tempering,
+    "mixture": _mixture,
+    "bernoulli": _bernoulli,
+    "ising machine": _ising_machine,
+    "exact": _exact,
+    "ring": _ring,
+}
+
+
+def fit_to_kill(model, checkpoint=None, every=1):
+    """Train with a checkpoint at each epoch, or at `every` so many."""
+    training.VALIDATE_EVERY = every
     return model.fit(
         max_epochs=16,
         batch_size=50,
@@ -93,30 +193,28 @@ def fit_to_kill(model, checkpoint=None):
     )
 
 
-def train_and_die(directory, sampler, moment, saves):
+def train_and_die(directory, name, moment, saves):
     """Train in a process of its own, which kills itself at the `moment`.
 
     Parameters
     ----------
     directory : Path
         Gets the checkpoint and, in the end, the model.
-    sampler : {"gibbs", "neal"}
+    name : str
+        One of `TO_KILL`.
     moment : {"in the middle of writing", "before renaming", "after renaming",
-            "in the middle of an epoch", None} or float
-        A number is seconds of this process's own computing time, after which
-        the kernel ends it wherever it may be.
+            "in the middle of an epoch", None}
     saves : int
-        Checkpoints that this process writes before the fatal one.
+        How often this process passes the moment before it is fatal.
     """
     count = iter(range(-saves, 10**6))
-    write, rename = checkpoints.save_file, os.replace
-    validate = training._validate
+    fsync, rename, score = os.fsync, os.replace, VAE.log_likelihood
 
-    def torn_write(tensors, path, **kwargs):
-        write(tensors, path, **kwargs)
-        if next(count) == 0:
-            os.truncate(path, os.path.getsize(path) // 2)
+    def torn_write(file):
+        if stat.S_ISREG(os.fstat(file).st_mode) and next(count) == 0:
+            os.truncate(file, os.fstat(file).st_size // 2)
             _die()
+        fsync(file)
 
     def fatal_rename(new, path):
         fatal = next(count) == 0
@@ -127,21 +225,18 @@ def train_and_die(directory, sampler, moment, saves):
         if moment == "before renaming":
             rename(new, path)
 
-    def fatal_validate(*args):
+    def fatal_score(*args):
         if next(count) == 0:
             _die()
-        return validate(*args)
+        return score(*args)
 
     if moment == "in the middle of writing":
-        checkpoints.save_file = torn_write
+        os.fsync = torn_write
     elif moment == "in the middle of an epoch":
-        training._validate = fatal_validate
-    elif isinstance(moment, float):
-        # By computing time, since a busy machine may stall the parent.
-        signal.setitimer(signal.ITIMER_VIRTUAL, moment)
+        VAE.log_likelihood = fatal_score
     elif moment is not None:
-        checkpoints.os.replace = fatal_rename
-    model = fit_to_kill(model_to_kill(sampler), directory / "run.safetensors")
+        os.replace = fatal_rename
+    model = fit_to_kill(TO_KILL[name](), directory / "run.safetensors")
     model.save(directory / "done")
 
 

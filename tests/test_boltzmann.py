@@ -1,6 +1,8 @@
 """Energies, signs and graphs, against loops over every unit and pair."""
 
+import copy
 import itertools
+import json
 import math
 import pickle
 
@@ -14,15 +16,18 @@ from oracles import (
     energies,
     law,
     listed,
+    listed_energy,
     listed_log_q,
+    log_z,
     random_machine,
     randomise,
 )
 
-from qbmvae_mini import estimates, learning
+from qbmvae_mini import estimates, learning, machines, samplers
 from qbmvae_mini.machines import (
     RBM,
     BoltzmannMachine,
+    Machine,
     QuantumBoltzmannMachine,
     all_states,
     check_classical,
@@ -338,7 +343,7 @@ CLASSICAL = {
     "ExactSampler ": lambda m: ExactSampler().mean_energy(m),
     "DimodSampler": lambda m: DimodSampler(dimod.RandomSampler()).sample(m, 2),
     "ContrastiveDivergence": lambda m: (
-        learning.ContrastiveDivergence().sample_from(m, STATES)
+        samplers.ContrastiveDivergence().sample_from(m, STATES)
     ),
     "log_likelihood": lambda m: learning.log_likelihood(m, STATES),
     "exact_log_z": estimates.exact_log_z,
@@ -436,7 +441,10 @@ def test_a_machine_can_be_sent_to_another_process():
     assert torch.equal(twin.coupling, machine.coupling)
     other = BoltzmannMachine(3, [(1, 2)])
     twin.load_state_dict(other.state_dict())  # and groups its units anew
-    assert twin._blocks == other._blocks
+    for ours, theirs in zip(
+        twin.conditionals(), other.conditionals(), strict=True
+    ):
+        assert torch.equal(ours.weight, theirs.weight)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -454,3 +462,288 @@ def test_mean_energy_is_the_mean_of_the_energies_in_value_and_gradient(kind):
     )
     for one, other in pairs:
         torch.testing.assert_close(one, other)
+
+
+# By edges or by products of matrices: the same numbers
+
+
+@pytest.fixture(params=[False, True], ids=["matrix", "edges"])
+def way(request, machine):
+    """Each machine worked out in either way."""
+    machine._by_edges = request.param
+    return machine
+
+
+def test_energies_and_fields_are_the_same_by_edges(way):
+    states = all_states(way.n_units)
+    found = way.energy(states)
+    np.testing.assert_allclose(
+        found.detach().numpy(), energies(way), rtol=1e-12
+    )
+    z = torch.rand(2, 3, way.n_units, dtype=DOUBLE).requires_grad_()
+    (slope,) = torch.autograd.grad(way.energy(z).sum(), z)
+    torch.testing.assert_close(way.field(z), -slope)
+    torch.testing.assert_close(way.field(z[0, 0]), -slope[0, 0])
+
+
+def test_gradients_of_the_weights_are_the_same_by_edges(way):
+    z = all_states(way.n_units)
+    p = torch.rand(len(z), dtype=DOUBLE, generator=torch.manual_seed(0))
+    weights = list(way.parameters())
+    found = torch.autograd.grad(p @ way.energy(z), weights)
+    expected = torch.autograd.grad(p @ listed_energy(way), weights)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+    found = torch.autograd.grad(way.mean_energy(z), weights)
+    expected = torch.autograd.grad(listed_energy(way).mean(), weights)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_flip_costs_what_the_field_says(machine):
+    states = listed(machine.n_units)
+    table = energies(machine)
+    worth = 2 ** np.arange(machine.n_units)[::-1]
+    found = machine.rise_if_flipped(states).detach().numpy()
+    for unit in range(machine.n_units):
+        flipped = np.abs(states - np.eye(machine.n_units)[unit])
+        expected = table[(flipped @ worth).astype(int)] - table
+        np.testing.assert_allclose(found[:, unit], expected, atol=1e-12)
+
+
+def ring_and_chords(n, chords):
+    """Edges of an annealer's kind: each unit has a handful."""
+    return [
+        (i, (i + step) % n) for step in range(1, chords + 1) for i in range(n)
+    ]
+
+
+def test_a_sparse_graph_is_worked_by_its_edges():
+    assert BoltzmannMachine(2000, ring_and_chords(2000, 3))._by_edges
+    assert not BoltzmannMachine(60)._by_edges
+    assert not BoltzmannMachine(60, ring_and_chords(60, 3))._by_edges
+
+
+class NoMatrices(torch.utils._python_dispatch.TorchDispatchMode):
+    """Refuses to make a tensor of a number for each pair of units."""
+
+    def __init__(self, n_units):
+        super().__init__()
+        self.most = n_units**2 // 8
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            assert made.numel() < self.most, func
+        return made
+
+
+def test_an_annealers_graph_needs_no_matrix_of_all_pairs():
+    n = 3000
+    with NoMatrices(n):
+        machine = BoltzmannMachine(n, ring_and_chords(n, 7))
+        z = torch.rand(32, n).round().requires_grad_()
+        machine.energy(z).sum().backward()
+        machine.mean_energy(z).backward()
+        machine.field(z)
+        machine.set_couplings(machine.coupling.detach() + 1)
+        machine.settings()
+        twin = BoltzmannMachine.from_bqm(copy.deepcopy(machine).to_bqm())
+    torch.testing.assert_close(
+        twin.energy(z), machine.energy(z), rtol=1e-5, atol=0
+    )
+
+
+# The contract of a machine
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_law_is_the_list_of_probabilities(kind):
+    machine = random_machine(kind)
+    np.testing.assert_allclose(machine.law().numpy(), law(machine), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+def test_a_listing_sums_to_the_partition_function(kind, beta):
+    machine = random_machine(kind, dtype=DOUBLE)
+    listing = machine.listing()
+    states = all_states(listing.n_units)
+    found = listing.log_weights(states, beta).logsumexp(0).item()
+    assert found == pytest.approx(log_z(machine, beta), abs=1e-12)
+    # The rest has the means that the law gives it.
+    p = listing.log_weights(states).softmax(0)
+    whole = listing.join(states, listing.rest_means(states))
+    means = (p @ whole).detach().numpy()
+    np.testing.assert_allclose(means, law(machine) @ listed(machine.n_units))
+
+
+@pytest.mark.parametrize("sizes", [(2, 6), (6, 2)])
+def test_an_rbm_lists_its_smaller_layer(sizes):
+    assert RBM(*sizes).listing().n_units == 2
+    assert RBM(*sizes).listing().layer == ("left", "right")[sizes[0] > sizes[1]]
+    assert BoltzmannMachine(6).listing().n_units == 6
+
+
+BUILT = {
+    "rbm": lambda: RBM(2, 3),
+    "all pairs": lambda: BoltzmannMachine(5),
+    "graph": lambda: BoltzmannMachine(8, SPARSE_EDGES),
+    "all pairs in another order": lambda: BoltzmannMachine(
+        3, [(1, 2), (0, 1), (0, 2)]
+    ),
+    "no pairs": lambda: BoltzmannMachine(4, []),
+    "quantum": lambda: QuantumBoltzmannMachine(BoltzmannMachine(3), 0.5),
+}
+
+
+def built_from(settings):
+    settings = dict(settings)
+    kind = getattr(machines, settings.pop("kind"))
+    if "classical" in settings:
+        settings["classical"] = built_from(settings["classical"])
+    return kind(**settings)
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_settings_through_json_build_the_machine_again(name):
+    machine = BUILT[name]()
+    settings = json.loads(json.dumps(machine.settings()))
+    again = built_from(settings)
+    assert again.settings() == settings == machine.settings()
+    assert torch.equal(again.edges, machine.edges)
+    again.load_state_dict(machine.state_dict())
+
+
+def test_settings_tell_two_graphs_of_one_size_apart():
+    one, other = (BoltzmannMachine(4, [(0, i)]) for i in (1, 2))
+    assert one.settings() != other.settings()
+    one.load_state_dict(other.state_dict())
+    assert one.settings() == other.settings()
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_every_machine_answers_what_its_neighbours_ask(name):
+    machine = BUILT[name]()
+    assert isinstance(machine, Machine)
+    n, n_edges = machine.n_units, machine.edges.shape[1]
+    z = torch.ones(3, n)
+    assert machine.bias.shape == (n,)
+    assert machine.coupling.shape == (n_edges,)
+    assert machine.energy(z).shape == (3,)
+    assert machine.mean_energy(z).shape == ()
+    assert machine.field(z).shape == machine.rise_if_flipped(z).shape == (3, n)
+    assert machine.visible_energy(z[:, : machine.n_visible]).shape == (3,)
+    matrix = machine.coupling_matrix()
+    assert torch.equal(matrix[tuple(machine.edges)], machine.coupling)
+    machine.set_couplings(torch.arange(n_edges))
+    assert machine.coupling.tolist() == list(range(n_edges))
+    assert machine.law().sum().item() == pytest.approx(1)
+
+
+def test_a_quantum_machine_has_no_sweep_no_listing_and_no_bqm():
+    machine = QuantumBoltzmannMachine(RBM(2, 2), 0.5)
+    for use in (machine.conditionals, machine.listing, machine.to_bqm):
+        with pytest.raises(TypeError, match="classical machines alone"):
+            use()
+    with pytest.raises(TypeError, match="classical machines alone"):
+        estimates.enumerable(machine)
+
+
+@pytest.mark.parametrize("name", BUILT)
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (lambda c: c.tolist() + [1.0], "one number an edge"),
+        (lambda c: c[:, None].expand(-1, 2), "one number an edge"),
+        (lambda c: "many", "coupling is a dense array"),
+        (lambda c: None, "coupling is a dense array"),
+    ],
+)
+def test_couplings_that_do_not_fit_change_nothing(name, bad, said):
+    machine = BUILT[name]()
+    before = machine.coupling.detach().clone()
+    with pytest.raises((TypeError, ValueError), match=said):
+        machine.set_couplings(bad(before))
+    assert torch.equal(machine.coupling, before)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_couplings_are_finite(value):
+    machine = RBM(2, 2)
+    with pytest.raises(ValueError, match="coupling holds NaN or infinite"):
+        machine.set_couplings(torch.full((4,), value))
+    machine.check()
+
+
+# What a reader has at hand
+
+
+AS = {
+    "bool": lambda z: z.bool(),
+    "int": lambda z: z.long(),
+    "float64": lambda z: z.double(),
+    "float16": lambda z: z.half(),
+    "NumPy": lambda z: z.numpy(),
+    "NumPy int": lambda z: z.numpy().astype("i1"),
+    "read-only": lambda z: np.broadcast_to(z.numpy(), tuple(z.shape)),
+    "list": lambda z: z.tolist(),
+}
+
+
+@pytest.mark.parametrize("way", AS)
+@pytest.mark.parametrize("name", BUILT)
+def test_bits_may_come_as_a_reader_has_them(name, way):
+    machine = randomise(BUILT[name]()) if name != "quantum" else BUILT[name]()
+    z = all_states(machine.n_units, dtype=torch.float32)
+    v = z[:, : machine.n_visible]
+    for use in ("energy", "mean_energy", "field", "rise_if_flipped"):
+        found = getattr(machine, use)(AS[way](z))
+        assert torch.equal(found, getattr(machine, use)(z))
+    found = machine.visible_energy(AS[way](v))
+    assert torch.equal(found, machine.visible_energy(v))
+
+
+@pytest.mark.parametrize(
+    ("z", "said"),
+    [
+        (torch.zeros(2, 4), r"5 units in their last .* shape \(2, 4\)"),
+        (torch.zeros(()), r"5 units in their last .* shape \(\)"),
+        ([], r"5 units in their last .* shape \(0,\)"),
+        (None, "states is a dense array of numbers, not NoneType"),
+        ("00000", "states is a dense array of numbers, not str"),
+        ([[1], [0, 1]], "states is a dense array of numbers"),
+        (torch.zeros(2, 5).to_sparse(), "states is a dense array of numbers"),
+        (torch.zeros(2, 5, dtype=torch.complex64), "states is a dense array"),
+    ],
+)
+@pytest.mark.parametrize("name", ["rbm", "all pairs"])
+def test_what_is_no_state_ends_in_a_sentence(name, z, said):
+    machine = BUILT[name]()
+    for use in ("energy", "mean_energy", "field", "rise_if_flipped"):
+        with pytest.raises((TypeError, ValueError), match=said):
+            getattr(machine, use)(z)
+
+
+@pytest.mark.parametrize("layer", ["left", "right"])
+def test_a_layer_of_another_width_ends_in_a_sentence(layer):
+    machine = RBM(2, 3)
+    n = 2 if layer == "left" else 3
+    for use in (machine.free_energy, machine.layer_field):
+        with pytest.raises(ValueError, match=f"states have {n} units"):
+            use(torch.zeros(4, 5), layer)
+        with pytest.raises(ValueError, match='"left" or "right", not 0'):
+            use(torch.zeros(4, n), 0)
+
+
+def test_bits_in_double_precision_keep_their_gradient():
+    machine, z = random_machine("rbm"), torch.rand(3, 8, dtype=DOUBLE)
+    z.requires_grad_()
+    machine.energy(z).sum().backward()
+    assert z.grad.dtype == DOUBLE
+    torch.testing.assert_close(z.grad.float(), -machine.field(z))
+
+
+def test_a_class_is_no_machine():
+    with pytest.raises(TypeError, match="the class RBM; make one first"):
+        check_classical(RBM, "AIS")

@@ -1,12 +1,16 @@
 """The door: what is not a count does not come in, and nothing is changed."""
 
+import tracemalloc
+
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
 from synthetic import two_clusters, unchanged, with_counts
 
+from qbmvae_mini.cells import reading
 from qbmvae_mini.cells.counts import Cells
 from qbmvae_mini.cells.reading import read_cells
 
@@ -269,6 +273,12 @@ def test_two_cells_of_one_name_are_two_cells(adata):
     [
         (["b", "a"] * 10, ["a", "b"]),
         ([2, 1] * 10, ["1", "2"]),
+        ([2.0, 1.0] * 10, ["1", "2"]),
+        ([b"b", b"a"] * 10, ["a", "b"]),
+        (pd.array([2, 1] * 10, dtype="Int64"), ["1", "2"]),
+        (pd.array(["b", "a"] * 10, dtype="string"), ["a", "b"]),
+        (pd.array([True, False] * 10, dtype="boolean"), ["False", "True"]),
+        (pd.Categorical([2.0, 1.0] * 10, [1.0, 2.0, 3.0]), ["1", "2"]),
         ([True, False] * 10, ["False", "True"]),
         (pd.Categorical(["b", "a"] * 10, ["b", "unused", "a"]), ["a", "b"]),
     ],
@@ -309,3 +319,284 @@ def test_a_minibatch_may_be_larger_than_the_data(adata):
     ((x, batch),) = cells.minibatches(1000)
     np.testing.assert_array_equal(x, dense(adata))
     assert batch.tolist() == [0] * adata.n_obs
+
+
+def indices_one_higher(x):  # as a writer that counts from 1
+    x.indices += 1
+
+
+def negative_index(x):
+    x.indices[3] = -1
+
+
+def pointer_out_of_range(x):
+    x.indptr[3] = 10**7
+
+
+def pointer_falls(x):
+    x.indptr[3] = 0
+
+
+def pointer_starts_late(x):
+    x.indptr[0] = 2
+
+
+def pointer_too_short(x):
+    x.indptr = x.indptr[:-1]
+
+
+def data_cut(x):
+    x.data = x.data[:-3]
+
+
+def indices_of_floats(x):
+    x.indices = x.indices + 0.5
+
+
+BROKEN = [
+    indices_one_higher,
+    negative_index,
+    pointer_out_of_range,
+    pointer_falls,
+    pointer_starts_late,
+    pointer_too_short,
+    data_cut,
+    indices_of_floats,
+]
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+@pytest.mark.parametrize("damage", BROKEN, ids=lambda damage: damage.__name__)
+def test_a_sparse_matrix_whose_places_are_wrong_is_refused(adata, kind, damage):
+    adata.X = adata.X.asformat(kind)
+    adata.layers["counts"] = adata.X.copy()
+    damage(adata.layers["counts"])
+    words = r"^adata\.layers\['counts'\] is a broken sparse matrix \(.*anew"
+    for genes in (None, list(adata.var_names)):
+        with pytest.raises(ValueError, match=words):
+            read_cells(adata, layer="counts", genes=genes)
+
+
+def test_a_file_of_a_writer_that_counts_from_one_is_refused(adata, tmp_path):
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    with h5py.File(tmp_path / "cells.h5ad", "r+") as file:
+        file["X/indices"][:] = file["X/indices"][:] + 1
+    with pytest.raises(ValueError, match="is a broken sparse matrix"):
+        read_cells(anndata.read_h5ad(tmp_path / "cells.h5ad"))
+
+
+def wide_indices(counts):
+    matrix = scipy.sparse.csr_matrix(counts)
+    matrix.indices = matrix.indices.astype(np.int64)
+    matrix.indptr = matrix.indptr.astype(np.int64)
+    return matrix
+
+
+def small_halves(counts):
+    """Pieces of 100 in int8, whose sum is none of its numbers."""
+    counts = np.where(counts > 0, 200, 0)
+    once = scipy.sparse.csr_matrix(counts)
+    pieces = np.full(2 * once.nnz, 100, dtype=np.int8)
+    places = np.repeat(once.indices, 2), 2 * once.indptr
+    return scipy.sparse.csr_matrix((pieces, *places), once.shape)
+
+
+def other_order(counts):
+    """CSR whose numbers have the bytes of another machine's."""
+    matrix = scipy.sparse.csr_matrix(counts)
+    matrix.data = matrix.data.astype(">f8")
+    matrix.indices = matrix.indices.astype(">i8")
+    return matrix
+
+
+def room_to_spare(counts):
+    """CSR whose arrays are longer than what is used of them."""
+    matrix = scipy.sparse.csr_matrix(counts)
+    matrix.indices = np.append(matrix.indices, [99, -5])
+    matrix.data = np.append(matrix.data, [np.nan, -1])
+    return matrix
+
+
+CARRIERS = {
+    "big-endian": lambda x: x.astype(">f4"),
+    "big-endian CSR": other_order,
+    "uint64": lambda x: x.astype(np.uint64),
+    "longdouble": lambda x: x.astype(np.longdouble),
+    "masked, nothing hidden": np.ma.masked_array,
+    "int64 indices": wide_indices,
+    "room to spare": room_to_spare,
+}
+
+
+@pytest.mark.parametrize("name", CARRIERS)
+def test_whatever_carries_counts_they_are_the_same(adata, name):
+    counts = dense(adata)
+    adata.layers["counts"] = CARRIERS[name](counts)
+    with unchanged(adata):
+        cells, _, _ = read_cells(adata, layer="counts")
+    np.testing.assert_array_equal(cells.counts.toarray(), counts)
+    assert cells.counts.dtype == np.float32
+    assert cells.counts.has_canonical_format
+
+
+def test_pieces_of_a_count_are_added_in_wide_numbers(adata):
+    adata.layers["counts"] = small_halves(dense(adata))
+    cells, _, _ = read_cells(adata, layer="counts")
+    assert set(cells.counts.data) == {200}
+
+
+def test_bools_are_counts_of_one(adata):
+    adata.layers["seen"] = dense(adata) > 0
+    cells, _, _ = read_cells(adata, layer="seen")
+    np.testing.assert_array_equal(cells.counts.toarray(), dense(adata) > 0)
+
+
+def test_masked_values_are_no_counts(adata):
+    counts = dense(adata)
+    adata.X = np.ma.masked_array(counts, mask=counts > 9)
+    with pytest.raises(ValueError, match=r"adata\.X has masked values; fill"):
+        read_cells(adata)
+
+
+def test_a_large_whole_number_is_refused_with_all_its_digits(adata):
+    counts = dense(adata).astype(np.uint64)
+    counts[2, 2] = 2**24 + 1
+    with pytest.raises(ValueError, match="holds a count of 16777217; above"):
+        read_cells(with_counts(adata, counts))
+
+
+def test_the_first_odd_value_is_not_rounded_to_a_whole_one(adata):
+    counts = dense(adata).astype(np.float64)
+    counts[2, 2] = 4.00000001
+    with pytest.raises(ValueError, match=r"the first is 4\.00000001\)"):
+        read_cells(with_counts(adata, counts))
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "dense"])
+def test_values_are_checked_in_every_block(adata, kind, monkeypatch):
+    monkeypatch.setattr(reading, "AT_ONCE", 16)
+    counts = dense(adata)
+    adata.X = counts if kind == "dense" else adata.X.asformat(kind)
+    cells, _, _ = read_cells(adata)
+    np.testing.assert_array_equal(cells.counts.toarray(), counts)
+    assert list(reading.cells_a_gene(cells.counts)) == list((counts > 0).sum(0))
+    for value in (-1, 0.5, np.nan, 2.0**25):
+        for place in ((0, 0), (19, 7)):
+            broken = counts.copy()
+            broken[place] = value
+            with pytest.raises(ValueError, match=r"^adata\.X holds"):
+                read_cells(with_counts(adata, broken))
+
+
+LANES = {
+    "int": [1, 2],
+    "float": [1.0, 2.0],
+    "int8": np.array([1, 2], dtype=np.int8),
+    "float32": np.array([1, 2], dtype=np.float32),
+    "words": ["1", "2"],
+    "nullable": pd.array([1, 2], dtype="Int8"),
+    "objects": np.array([1, 2.0], dtype=object),
+    "categories": pd.Categorical([1.0, 2.0], [3.0, 2.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("name", LANES)
+def test_a_batch_is_told_by_its_value_whatever_holds_it(adata, name):
+    lanes = pd.Series(LANES[name])[[0, 1] * 10].set_axis(adata.obs_names)
+    adata.obs["lane"] = lanes
+    cells, _, batches = read_cells(
+        adata, batch_key="lane", batches=["2", "1", "0"]
+    )
+    assert cells.batch.tolist() == [1, 0] * 10
+    assert cells.unseen == []
+
+
+def test_two_values_of_one_name_are_refused(adata):
+    adata.obs["lane"] = np.array([1, "1"] * 10, dtype=object)
+    words = r"obs\['lane'\] holds 1 and '1', which are not the same but"
+    with pytest.raises(ValueError, match=words):
+        read_cells(adata, batch_key="lane")
+
+
+@pytest.mark.parametrize("value", [["a"], ("a", "b"), {"a": 1}])
+def test_a_batch_is_no_list(adata, value):
+    adata.obs["lane"] = pd.Series([value] * 20, index=adata.obs_names)
+    with pytest.raises(TypeError, match=r"obs\['lane'\] holds .*astype\(str\)"):
+        read_cells(adata, batch_key="lane")
+
+
+@pytest.mark.parametrize("key", [["kind", "batch"], ("batch",), {"batch"}, 0])
+def test_a_key_is_one_name(adata, key):
+    with pytest.raises(TypeError, match=r"^batch_key is the name of one.*join"):
+        read_cells(adata, batch_key=key)
+    with pytest.raises(TypeError, match="^layer is the name of one .*join"):
+        read_cells(adata, layer=key)
+
+
+def test_a_column_that_stands_twice_is_refused(adata):
+    adata.obs = pd.concat([adata.obs, adata.obs[["batch"]]], axis=1)
+    with pytest.raises(KeyError, match="no column 'batch' that stands .*once"):
+        read_cells(adata, batch_key="batch")
+
+
+GENES = {
+    "nullable strings": lambda names: pd.array(names, dtype="string"),
+    "objects": lambda names: np.array(names, dtype=object),
+    "categories": pd.Categorical,
+}
+
+
+@pytest.mark.parametrize("name", GENES)
+def test_genes_are_matched_whatever_holds_their_names(adata, name):
+    counts = dense(adata)
+    wanted = list(adata.var_names[::-1])
+    adata.var.index = pd.Index(GENES[name](list(adata.var_names)))
+    cells, genes, _ = read_cells(adata, genes=wanted)
+    assert genes == wanted
+    assert all(type(gene) is str for gene in genes)
+    np.testing.assert_array_equal(cells.counts.toarray(), counts[:, ::-1])
+
+
+def test_genes_named_by_numbers_are_matched_by_value(adata):
+    adata.var.index = pd.Index(np.arange(8.0))
+    _, genes, _ = read_cells(adata, genes=np.arange(8)[::-1])
+    assert genes == list("76543210")
+
+
+def test_a_gene_without_a_name_is_refused(adata):
+    adata.var.index = pd.Index([None, *adata.var_names[1:]])
+    with pytest.raises(ValueError, match=r"^adata\.var_names is missing for 1"):
+        read_cells(adata)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "dense", "view", "int32"])
+@pytest.mark.parametrize("genes", ["all", "reversed"])
+def test_the_cells_share_no_memory_with_adata(adata, kind, genes):
+    if kind == "dense":
+        adata.X = dense(adata)
+    elif kind == "int32":
+        adata.X = adata.X.astype(np.int32)
+    elif kind != "view":
+        adata.X = adata.X.asformat(kind)
+    names = list(adata.var_names)
+    source = adata[:] if kind == "view" else adata
+    wanted = names if genes == "all" else names[::-1]
+    cells, _, _ = read_cells(source, genes=wanted)
+    before = cells.counts.toarray()
+    for part in ("data", "indices", "indptr"):
+        mine = getattr(cells.counts, part)
+        theirs = getattr(adata.X, part, adata.X)
+        assert not np.may_share_memory(mine, np.asarray(theirs))
+    assert cells.counts.has_sorted_indices
+    np.testing.assert_array_equal(cells.counts.toarray(), before)
+
+
+def test_reading_needs_little_more_memory_than_its_copy():
+    cells = two_clusters(n_cells=4000, n_genes=400)
+    size = 2 * cells.X.data.nbytes
+    read_cells(cells[:10].copy(), genes=list(cells.var_names))
+    tracemalloc.start()
+    read_cells(cells)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.7 * size

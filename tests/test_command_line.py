@@ -1,8 +1,13 @@
 """The whole path from a reader's file to scanpy, through the command."""
 
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import anndata
@@ -14,11 +19,19 @@ import pytest
 import scanpy as sc
 from synthetic import FIT, two_clusters
 
+from qbmvae_mini import __main__ as command
 from qbmvae_mini.__main__ import main
 from qbmvae_mini.cells.genes import choose_genes
-from qbmvae_mini.latents import BernoulliLatent
+from qbmvae_mini.latents import (
+    BernoulliLatent,
+    BoltzmannLatent,
+    MixtureLatent,
+    QuantumLatent,
+)
+from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
 from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE, files
-from qbmvae_mini.samplers import DimodSampler
+from qbmvae_mini.samplers import DimodSampler, ExactSampler
+from qbmvae_mini.vae.storage import read_tensors
 
 #: Columns that embed adds to obs.
 ADDED = ["qbmvae_energy", "qbmvae_log_likelihood"]
@@ -96,6 +109,13 @@ def refused(capsys):
     return run
 
 
+def weights(folder):
+    """What a model has learned, by the bytes of its weights."""
+    facts = json.loads((folder / "model.json").read_text())
+    tensors, _ = read_tensors(folder / facts["weights"])
+    return {name: value.numpy().tobytes() for name, value in tensors.items()}
+
+
 def alike(one, other):
     """Both files hold the same results."""
     np.testing.assert_array_equal(one.obsm["X_qbmvae"], other.obsm["X_qbmvae"])
@@ -122,12 +142,10 @@ def test_the_real_command_from_file_to_file(place, tmp_path):
     assert lines[3].startswith("training: 30 epochs in ")
     assert lines[4].startswith("15 held-out cells: log-likelihood -")
     assert lines[5] == "saved in mine"
-    files_of = {p.name for p in (tmp_path / "mine").iterdir()}
-    assert files_of == {"model.json", "weights.safetensors"}
-
-    name = "weights.safetensors"
-    mine = (tmp_path / "mine" / name).read_bytes()
-    assert mine == (place / "model" / name).read_bytes()
+    assert contents(tmp_path / "mine").keys() == {
+        tmp_path / "mine" / path.name for path in contents(place / "model")
+    }
+    assert weights(tmp_path / "mine") == weights(place / "model")
     done = run("embed", "absent.h5ad", "mine", "out.h5ad")
     assert done.returncode == 2
     assert done.stderr == (
@@ -315,9 +333,26 @@ def test_a_model_is_trained_on_raw_or_on_x(place, tmp_path):
         words = ["--layer", name if name == "raw" else "X", *WHERE[2:], *SHORT]
         assert fit(tmp_path / f"{name}.h5ad", tmp_path / name, *words) == 0
     for name in ("x", "raw"):
-        weights = tmp_path / name / "weights.safetensors"
-        other = place / "model" / "weights.safetensors"
-        assert weights.read_bytes() == other.read_bytes()
+        assert weights(tmp_path / name) == weights(place / "model")
+
+
+def test_counts_are_sought_where_they_were_in_training(place, new, tmp_path):
+    """In raw as well, which keeps genes that `X` no longer has."""
+    wanted = embedded(place, new, tmp_path)
+    for name in ("cells", "new"):
+        cells = anndata.read_h5ad(place / f"{name}.h5ad")
+        logs = cells.X
+        cells.X = cells.layers.pop("counts")
+        cells.raw = cells
+        cells.X = logs
+        cells[:, :5].copy().write_h5ad(tmp_path / f"{name}.h5ad")
+    words = [tmp_path / "cells.h5ad", tmp_path / "model", "--layer", "raw"]
+    assert fit(*words, *WHERE[2:], *SHORT) == 0
+    out = tmp_path / "mapped.h5ad"
+    assert embed(tmp_path / "new.h5ad", tmp_path / "model", out) == 0
+    found = anndata.read_h5ad(out)
+    alike(found, wanted)
+    assert found.shape == (50, 5) and not found.layers
 
 
 # --- what scanpy does with it ---------------------------------------------
@@ -353,25 +388,25 @@ def test_a_model_is_not_overwritten_unless_forced(place, tmp_path, refused):
     assert fit(*words, "--force") == 0
     assert contents(model) != old
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    one, other = (p / "weights.safetensors" for p in (model, place / "model"))
-    assert one.read_bytes() == other.read_bytes()
+    assert weights(model) == weights(place / "model")
+    assert len(contents(model)) == 2  # and nothing of the old one
 
 
-def test_an_empty_folder_is_free_and_a_full_one_is_not(
+def test_what_else_lies_in_the_folder_of_a_model_stays(
     place, tmp_path, refused
 ):
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
     words = [*WHERE, *SHORT]
-    assert fit(place / "cells.h5ad", tmp_path / "empty", *words) == 0
-    (tmp_path / "empty" / "notes.txt").write_text("mine")
+    for more in ([], ["--force"]):
+        argv = [place / "cells.h5ad", tmp_path / "mine", *words, *more]
+        assert fit(*argv) == 0
+        assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+        assert len(contents(tmp_path / "mine")) == 3
     (tmp_path / "file").write_text("mine")
-    for name, found in {
-        "empty": "such as 'notes.txt'",
-        "file": "is a file",
-    }.items():
-        for more in ([], ["--force"]):
-            argv = [place / "cells.h5ad", tmp_path / name, *words, *more]
-            refused(found, "fit", *argv)
+    for more in ([], ["--force"]):
+        argv = [place / "cells.h5ad", tmp_path / "file", *words, *more]
+        refused("is a file; name a folder", "fit", *argv)
 
 
 def test_a_file_is_not_overwritten_unless_forced(place, new, tmp_path, refused):
@@ -412,33 +447,67 @@ def test_a_failure_at_the_last_moment_loses_nothing(
     monkeypatch.setattr(anndata.AnnData, "write_h5ad", full)
     refused("No space left on device", *words)
     ask = ["embed", place / "new.h5ad", model, out, "--force"]
-    refused("No space left on device", *ask)
+    refused("out.h5ad' cannot be written (No space left on device)", *ask)
     monkeypatch.setattr(QBMVAE, "fit", stop)
     monkeypatch.setattr(QBMVAE, "get_energy", stop)
     refused("stopped before it was done", *words, status=130)
     refused("stopped before it was done", *ask, status=130)
 
 
-def test_the_old_model_stays_if_the_new_one_cannot_take_its_place(
-    tmp_path, monkeypatch
+def test_a_trained_model_is_saved_elsewhere_if_its_place_is_full(
+    place, tmp_path, refused, monkeypatch
 ):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.json").write_text("old")
-    rename = Path.rename
+    model, spare = tmp_path / "here" / "model", tmp_path / "spare"
+    model.parent.mkdir()
+    spare.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    save = QBMVAE.save
 
-    def fail(self, target):
-        if self.suffix == ".new":
-            raise OSError("the disk is gone")
-        return rename(self, target)
+    def full(self, folder):
+        if Path(folder) == model:
+            raise OSError(28, "No space left on device", str(model))
+        save(self, folder)
 
-    monkeypatch.setattr(Path, "rename", fail)
-    before = contents(tmp_path)
-    with (
-        pytest.raises(OSError, match="the disk is gone"),
-        files.new_folder(tmp_path / "model", force=True) as new,
-    ):
-        (new / "model.json").write_text("new")
-    assert contents(tmp_path) == before
+    monkeypatch.setattr(QBMVAE, "save", full)
+    words = "No space left on device. The trained model is in"
+    refused(words, "fit", place / "cells.h5ad", model, *WHERE, *SHORT)
+    (saved,) = spare.iterdir()
+    assert weights(saved) == weights(place / "model")
+
+
+def test_a_disk_that_is_too_small_is_known_before_it_is_full(
+    place, tmp_path, refused, monkeypatch
+):
+    def full(file, start, size):
+        raise OSError(28, "No space left on device")
+
+    def unasked(*args, **kwargs):
+        raise AssertionError("HDF5 can crash on a full disk")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(anndata.AnnData, "write_h5ad", unasked)
+    monkeypatch.setattr(sys, "platform", "linux")
+    ask = ["embed", place / "new.h5ad", place / "model", tmp_path / "out.h5ad"]
+    refused("cannot be written (No space left on device); make room", *ask)
+
+
+def test_a_file_larger_than_it_may_be_is_one_sentence(place, tmp_path):
+    """By the real call, in a process of its own."""
+    resource = pytest.importorskip("resource")
+    done = subprocess.run(
+        [sys.executable, "-m", "qbmvae_mini", "embed"]
+        + [str(place / name) for name in ("new.h5ad", "model")]
+        + [str(tmp_path / "out.h5ad")],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_FSIZE, (4096, 4096)
+        ),
+    )
+    assert done.returncode == 2
+    assert "out.h5ad' cannot be written (File too large)" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_appeared_meanwhile_is_not_overwritten(tmp_path):
@@ -450,10 +519,10 @@ def test_what_appeared_meanwhile_is_not_overwritten(tmp_path):
         (tmp_path / "out").write_text("of somebody else")
     with (
         pytest.raises(FileExistsError, match="holds a model"),
-        files.new_folder(tmp_path / "model"),
+        files.new_folder(tmp_path / "model") as folder,
     ):
-        (tmp_path / "model").mkdir()
         (tmp_path / "model" / "model.json").write_text("of somebody else")
+        files.save_model(None, folder)
     for name in ("out", "model/model.json"):
         assert (tmp_path / name).read_text() == "of somebody else"
     assert len(list(tmp_path.iterdir())) == 2
@@ -471,7 +540,7 @@ def test_a_place_that_cannot_be_written_is_named(
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
     for words in (ask, train):
         found = f"nothing can be written in {str(tmp_path)!r} (Permission"
         refused(found, *words, tmp_path / "out")
@@ -532,12 +601,14 @@ def test_two_genes_of_one_name_are_refused_and_two_cells_are_not(
 
 def test_settings_out_of_range_are_refused(place, tmp_path, refused, capsys):
     words = ["fit", place / "cells.h5ad", tmp_path / "model", *WHERE]
-    refused("n_latent is an even number", *words, "--n-latent", 7)
+    refused("--n-latent is an even number", *words, "--n-latent", 7)
     gaussian = [*words, "--latent", "gaussian"]
-    refused("n_latent is a whole number", *gaussian, "--n-latent", 0)
-    refused("max_epochs is a whole number", *words, "--max-epochs", -1)
-    refused("learning rate, is above 0", *words, "--lr", 0)
-    refused("seed is a whole number", *words, "--seed", -1)
+    refused("--n-latent is a whole number", *gaussian, "--n-latent", 0)
+    refused("--max-epochs is a whole number", *words, "--max-epochs", -1)
+    refused("--lr", *words, "--lr", 0)
+    refused("--seed is a whole number", *words, "--seed", -1)
+    refused("--seed is at most 2^63 - 1", *words, "--seed", 2**64)
+    refused("--validation", *words, "--validation", 1)
     for value in ("0", "-3", "2.5", "few", ""):
         with pytest.raises(SystemExit) as stopped:
             main([*map(str, words), "--n-genes", value])
@@ -556,18 +627,66 @@ def test_a_folder_without_a_whole_model_is_refused(
     refused("holds no saved model (no model.json)", *ask)
     text = (place / "model" / "model.json").read_text()
     facts = json.loads(text)
-    del facts["genes"]
-    for broken in ("", text[:100], "[]", json.dumps(facts)):
+    name = facts.pop("weights")
+    for broken in ("", text[:100], "[]", json.dumps(facts), "[" * 100_000):
         (model / "model.json").write_text(broken)
-        refused("model.json' is damaged", *ask)
+        refused("train the model again", *ask)
     (model / "model.json").write_text(text)
-    refused("weights.safetensors' is not a file", *ask)
-    (model / "weights.safetensors").write_bytes(b"x" * 99)
-    refused("weights.safetensors' is damaged", *ask)
+    refused(f"{name}' is not a file", *ask)
+    (model / name).write_bytes(b"x" * 99)
+    refused(f"{name}' is damaged", *ask)
+    whole = bytearray((place / "model" / name).read_bytes())
+    whole[len(whole) // 2 :] = bytes(len(whole) - len(whole) // 2)
+    (model / name).write_bytes(whole)
+    refused(f"{name}' is damaged", *ask)
 
     where = {"layer": "counts", "batch_key": "batch"}
-    CellVAE(new, BernoulliLatent(4), **where).save(model)
-    refused("holds a CellVAE whose latent is not in the file", *ask)
+    CellVAE(new, OwnLatent(4), **where).save(model)
+    refused("pass latent=OwnLatent(...)", *ask)
+
+
+class OwnLatent(BernoulliLatent):
+    """A latent of a reader's own."""
+
+
+@pytest.mark.parametrize(
+    "latent",
+    [
+        lambda: MixtureLatent(4),
+        lambda: BernoulliLatent(4),
+        lambda: BoltzmannLatent(BoltzmannMachine(5), ExactSampler()),
+    ],
+)
+def test_a_model_of_any_latent_maps_cells(latent, place, new, tmp_path):
+    model = CellVAE(new, latent(), layer="counts", batch_key="batch")
+    model.fit(**FIT | {"max_epochs": 2}).save(tmp_path / "model")
+    out = embedded(tmp_path, new, tmp_path)
+    for name, ask in zip(ADDED, ("energy", "log_likelihood"), strict=True):
+        found = getattr(model, f"get_{ask}")()
+        np.testing.assert_array_equal(out.obs[name], found)
+
+
+def test_a_bound_is_printed_as_a_bound(place, new, tmp_path, capsys):
+    machine = QuantumBoltzmannMachine(RBM(2, 2), 0.5)
+    model = CellVAE(new, QuantumLatent(machine), layer="counts")
+    model.fit(**FIT | {"max_epochs": 1}).save(tmp_path / "model")
+    embedded(tmp_path, new, tmp_path)
+    assert "50 cells, at least -" in capsys.readouterr().out
+    embedded(place, new, tmp_path)
+    assert "at least" not in capsys.readouterr().out
+
+
+def test_a_model_without_a_prior_embeds_all_the_same(
+    place, new, tmp_path, capsys
+):
+    where = {"layer": "counts", "batch_key": "batch"}
+    model = QBMVAE(new, n_latent=8, **where)
+    model.fit(**FIT | {"kl_weight": 0}).save(tmp_path / "model")
+    out = embedded(tmp_path, new, tmp_path)
+    codes = model.get_latent_representation()
+    np.testing.assert_array_equal(out.obsm["X_qbmvae"], codes)
+    assert not set(ADDED) & set(out.obs)
+    assert "no energy and no likelihood, since" in capsys.readouterr().out
 
 
 # --- models ---------------------------------------------------------------
@@ -635,9 +754,239 @@ def test_a_training_that_was_killed_goes_on(
         assert main(list(map(str, words))) == 130
     assert [path.name for path in tmp_path.iterdir()] == ["run.safetensors"]
     assert main(list(map(str, words))) == 0
-    one, other = (
-        folder / "model" / "weights.safetensors" for folder in (tmp_path, place)
-    )
-    assert one.read_bytes() == other.read_bytes()
+    assert weights(tmp_path / "model") == weights(place / "model")
     other_run = [*words, "--seed", "1", "--force"]
     refused("is of another run", *other_run)
+
+
+# --- places, signals, streams ----------------------------------------------
+
+
+def test_the_checkpoint_may_lie_in_the_folder_of_the_model(
+    place, tmp_path, refused
+):
+    model = tmp_path / "model"
+    words = ["fit", place / "cells.h5ad", model, *WHERE, *SHORT]
+    for name in (model, model / "model.json", model / "weights.safetensors"):
+        where = "where the model goes; name another file, in that folder or"
+        refused(where, *words, "--checkpoint", name)
+    words += ["--checkpoint", model / "state.safetensors"]
+    assert main(list(map(str, words))) == 0
+    assert weights(model) == weights(place / "model")
+    assert (model / "state.safetensors").exists()
+    assert main([*map(str, words), "--force"]) == 0
+    assert weights(model) == weights(place / "model")
+
+
+def test_an_output_is_no_file_that_is_read(place, new, tmp_path, refused):
+    model = tmp_path / "model"
+    QBMVAE(new, n_latent=8, layer="counts").save(model)
+    ask = ["embed", place / "new.h5ad", model]
+    for path in contents(model):
+        refused("is one of the model's own files", *ask, path, "--force")
+    (tmp_path / "way").symlink_to(model, target_is_directory=True)
+    out = tmp_path / "way" / "model.json"
+    refused("is one of the model's own files", *ask, out, "--force")
+
+
+def test_a_link_that_leads_back_to_itself_is_one_sentence(
+    place, tmp_path, refused
+):
+    (tmp_path / "one").symlink_to(tmp_path / "two")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    for more in ([], ["--force"]):
+        ask = ["embed", place / "new.h5ad", place / "model", tmp_path / "one"]
+        refused("is a link that leads back to itself", *ask, *more)
+        words = ["fit", place / "cells.h5ad", tmp_path / "two", *WHERE, *SHORT]
+        refused("is a link that leads back to itself", *words, *more)
+
+
+def test_a_link_is_kept_and_what_it_names_is_replaced(place, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out.h5ad").symlink_to(tmp_path / "real" / "out.h5ad")
+    (tmp_path / "model").symlink_to(tmp_path / "real" / "model")
+    for more in ([], ["--force"]):
+        words = [place / "cells.h5ad", tmp_path / "model", *WHERE, *SHORT]
+        assert fit(*words, *more) == 0
+        ask = [place / "new.h5ad", tmp_path / "model", tmp_path / "out.h5ad"]
+        assert embed(*ask, *more) == 0
+    assert (tmp_path / "model").is_symlink()
+    assert (tmp_path / "out.h5ad").is_symlink()
+    assert len(contents(tmp_path / "real")) == 4
+
+
+@pytest.mark.parametrize("limit", [0.2, 0.5])
+def test_few_cells_have_a_way_out_on_the_command_line(
+    place, tmp_path, refused, limit
+):
+    cells = anndata.read_h5ad(place / "cells.h5ad")[:4].copy()
+    cells.layers["counts"] = cells.layers["counts"].toarray() + 1
+    cells.write_h5ad(tmp_path / "few.h5ad")
+    words = [tmp_path / "few.h5ad", tmp_path / "model", *WHERE[:2], *SHORT]
+    said = "--validation=0.1 of 4 cells leaves 0 to validate"
+    refused(said, "fit", *words)
+    assert fit(*words, "--validation", limit) == 0
+    assert fit(*words, "--validation", 0, "--force") == 0
+
+
+def start(folder, *words):
+    """The real command, in a process and a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "qbmvae_mini", *map(str, words)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals to send")
+def test_sigterm_is_what_ctrl_c_is(place, tmp_path):
+    words = [*WHERE, "--n-latent", 8, "--max-epochs", 10**6, "--validation", 0]
+    running = start(tmp_path, "fit", place / "cells.h5ad", "model", *words)
+    assert "150 cells" in running.stdout.readline()
+    time.sleep(1)
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.endswith("fit: stopped before it was done\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders")
+def test_what_a_killed_run_left_goes_and_what_a_living_one_makes_stays(
+    place, tmp_path
+):
+    """By locks: in a container the dead one may have had our own number."""
+    out = tmp_path / "out.h5ad"
+    with files.new_file(tmp_path / "other.h5ad") as living:
+        living.write_text("half")
+        script = (
+            "import os, signal, sys; from qbmvae_mini.models import files\n"
+            "with files.new_file(sys.argv[1]) as new:\n"
+            "    new.write_text('half of it')\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", script, str(out)])
+        assert done.returncode == -signal.SIGKILL
+        assert len(list(tmp_path.iterdir())) == 2
+        assert embed(place / "new.h5ad", place / "model", out) == 0
+        assert living.read_text() == "half"
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["other.h5ad", "out.h5ad"]
+
+
+def test_a_folder_that_was_made_for_nothing_goes(place, tmp_path, refused):
+    words = [place / "cells.h5ad", tmp_path / "model", "--layer", "absent"]
+    refused("no layer 'absent'", "fit", *words)
+    (tmp_path / "empty").mkdir()
+    words[1] = tmp_path / "empty"
+    refused("no layer 'absent'", "fit", *words)
+    assert (tmp_path / "empty").is_dir()
+
+
+class Broken(io.TextIOWrapper):
+    """A stream that fails, as a full disk or a broken pipe does."""
+
+    def __init__(self, error):
+        super().__init__(io.BytesIO())
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        lambda: Broken(BrokenPipeError(32, "Broken pipe")),
+        lambda: Broken(OSError(28, "No space left on device")),
+        lambda: io.TextIOWrapper(io.BytesIO(), encoding="cp1252"),
+        lambda: None,
+    ],
+)
+def test_no_line_that_is_printed_decides_over_the_work(
+    stream, place, new, tmp_path, monkeypatch
+):
+    cells = anndata.read_h5ad(place / "cells.h5ad")
+    cells.obs["γ"] = cells.obs["batch"].astype(str) + " δ"
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    words = [tmp_path / "cells.h5ad", tmp_path / "model", "--layer", "counts"]
+    words += ["--batch-key", "γ", *SHORT]
+    monkeypatch.setattr(sys, "stdout", stream())
+    assert fit(*words) == 0
+    assert CellVAE.load(tmp_path / "model").batches == ["left δ", "right δ"]
+    out = tmp_path / "out.h5ad"
+    assert embed(tmp_path / "cells.h5ad", tmp_path / "model", out) == 0
+    assert anndata.read_h5ad(out).obsm["X_qbmvae"].shape == (150, 8)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("kind", ["full", "closed"])
+def test_the_real_command_works_without_a_place_to_print(place, tmp_path, kind):
+    ask = [place / "new.h5ad", place / "model", tmp_path / "out.h5ad"]
+    line = " ".join(["-m qbmvae_mini embed", *map(str, ask)])
+    to = "> /dev/full" if kind == "full" else ">&- 2>&-"
+    done = subprocess.run(f"{sys.executable} {line} {to}", shell=True)
+    assert done.returncode == 0
+    assert (tmp_path / "out.h5ad").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory"
+        ),
+        ValueError("Unable to allocate 3 bytes for an array"),
+    ],
+)
+def test_too_little_memory_is_one_sentence(
+    error, place, tmp_path, refused, monkeypatch
+):
+    def fail(*args, **kwargs):
+        raise error
+
+    ask = ["embed", place / "new.h5ad", place / "model", tmp_path / "out.h5ad"]
+    for owner, name in ((QBMVAE, "get_energy"), (anndata, "read_h5ad")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            refused("there is not enough memory", *ask)
+
+
+def test_a_fault_of_ours_is_not_dressed_up(place, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(QBMVAE, "get_energy", fail)
+    with pytest.raises(ZeroDivisionError):
+        embed(place / "new.h5ad", place / "model", tmp_path / "out.h5ad")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_stand_for_arguments_and_quoted_words_stay():
+    told = command._with_flags
+    said = "n_latent is 7, not the 'seed of lr' (lr, seed=3); --lr, \"lr\""
+    wanted = "--n-latent is 7, not the 'seed of lr' (--lr, --seed=3); --lr"
+    assert told(said) == f'{wanted}, "lr"'
+    for flag in command.FLAGS.values():
+        with pytest.raises(SystemExit):
+            main(["fit", "a", "b", flag])  # it is known and wants a value
+
+
+def test_cells_with_words_as_newer_pandas_keeps_them(place, new, tmp_path):
+    wanted = embedded(place, new, tmp_path)
+    new.obs.index = pd.Index(pd.array(list(new.obs_names), dtype="string"))
+    new.obs["batch"] = pd.array(list(new.obs["batch"]), dtype="string")
+    new.obs.loc[new.obs_names[3], "batch"] = pd.NA
+    with anndata.settings.override(allow_write_nullable_strings=True):
+        new.write_h5ad(tmp_path / "in.h5ad")
+    out = tmp_path / "mapped.h5ad"
+    assert embed(tmp_path / "in.h5ad", place / "model", out) == 0
+    found = anndata.read_h5ad(out)
+    np.testing.assert_array_equal(
+        found.obsm["X_qbmvae"], wanted.obsm["X_qbmvae"]
+    )
+    assert found.obs["qbmvae_log_likelihood"].isna().sum() == 1
+    assert list(found.obs_names) == list(new.obs_names)

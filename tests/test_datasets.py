@@ -122,10 +122,11 @@ def test_marrow_donors_and_red_cell_arm():
     assert set(adata.uns["haemoglobin_genes"]) <= set(adata.var_names)
 
 
-def test_unknown_name_is_refused():
-    sentence = "'pbmc3k': choose one of pancreas, marrow, immune, pbmc68k"
-    with pytest.raises(ValueError, match=sentence):
-        datasets.load("pbmc3k")
+@pytest.mark.parametrize("name", ["pancreass", "", None, ["pancreas"], 0])
+def test_unknown_name_is_refused(name):
+    words = "is no bundled data set; choose one of pancreas, marrow, immune"
+    with pytest.raises(ValueError, match=words):
+        datasets.load(name)
 
 
 def test_missing_file_says_what_to_do(monkeypatch, tmp_path):

@@ -1,12 +1,17 @@
 """Choosing genes: against scanpy, and against the formula written out."""
 
+import tracemalloc
+
 import anndata
 import numpy as np
 import pytest
 import scanpy as sc
+import scipy.sparse
+import torch
 from synthetic import two_clusters, unchanged, with_counts
 
-from qbmvae_mini.cells.genes import choose_genes
+from qbmvae_mini.cells import genes
+from qbmvae_mini.cells.genes import choose_genes, counted_genes
 
 
 @pytest.fixture
@@ -135,3 +140,65 @@ def test_what_is_no_set_of_counts_is_refused(adata):
         choose_genes(twice)
     with pytest.raises(ValueError, match="holds no genes"):
         choose_genes(anndata.AnnData(np.zeros((3, 0), dtype=np.float32)))
+
+
+@pytest.mark.parametrize("at_once", [1, 100, 2**17])
+def test_the_score_is_that_of_scanpy_in_blocks_of_any_size(
+    adata, at_once, monkeypatch
+):
+    monkeypatch.setattr(genes, "AT_ONCE", at_once)
+    adata.X[:, 3] = 0
+    adata.X[7, 11] = 5000  # one cell is clipped
+    counts = scipy.sparse.csr_matrix(adata.X)
+    table = sc.experimental.pp.highly_variable_genes(
+        anndata.AnnData(adata.X.astype(np.float64)),
+        n_top_genes=1,
+        inplace=False,
+    )
+    score = genes._residual_variance(counts, np.zeros(60, dtype=int))
+    wanted = table["residual_variances"].to_numpy()
+    np.testing.assert_allclose(score, wanted, rtol=1e-12)
+    assert score[3] == 0
+
+
+def test_counted_genes_are_those_with_a_count(adata):
+    adata.X[:, [2, 29]] = 0
+    wanted = [f"gene{i}" for i in range(29) if i != 2]
+    with unchanged(adata):
+        assert counted_genes(adata) == wanted
+    adata.layers["counts"], adata.X = adata.X, np.log1p(adata.X)
+    assert counted_genes(adata, layer="counts") == wanted
+    with pytest.raises(ValueError, match="adata.X holds .*log-transformed"):
+        counted_genes(adata)
+
+
+def test_choosing_needs_less_memory_than_the_counts():
+    adata = two_clusters(n_cells=6000, n_genes=400)
+    size = 2 * adata.X.data.nbytes
+    choose_genes(adata[:50].copy(), 10, batch_key="batch")
+    tracemalloc.start()
+    choose_genes(adata, 100, batch_key="batch")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < size
+
+
+def test_choosing_leaves_the_threads_of_torch_alone(adata):
+    before = torch.get_num_threads()
+    choose_genes(adata, 5)
+    assert torch.get_num_threads() == before
+
+
+def test_a_broken_matrix_is_refused_before_it_is_used(adata):
+    adata.X = scipy.sparse.csr_matrix(adata.X)
+    adata.X.indices += 1
+    with pytest.raises(ValueError, match="is a broken sparse matrix"):
+        choose_genes(adata, 5)
+
+
+def test_batches_of_one_value_are_one_batch(adata):
+    adata.obs["lane"] = (adata.obs["batch"] == "left").astype(int)
+    wanted = choose_genes(adata, 8, batch_key="lane")
+    adata.obs["lane"] = adata.obs["lane"].astype(float).astype(object)
+    adata.obs.loc["cell0", "lane"] = int(adata.obs.loc["cell0", "lane"])
+    assert choose_genes(adata, 8, batch_key="lane") == wanted

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
@@ -200,6 +201,63 @@ def test_a_categorical_with_unused_classes_will_do():
     assert metrics.label_scores(classes, p, truth)["macro_f1"] > 0.5
 
 
+# Labels are what they are worth, however they are held
+
+KINDS = np.arange(150) % 3
+HELD = {
+    "whole": KINDS,
+    "unsigned": KINDS.astype(np.uint8),
+    "floats": KINDS.astype(float),
+    "float32": KINDS.astype(np.float32),
+    "words": KINDS.astype(str),
+    "objects": KINDS.astype(object),
+    "mixed objects": np.array(
+        [float(k) if i % 2 else k for i, k in enumerate(KINDS.tolist())],
+        dtype=object,
+    ),
+    "a list": KINDS.tolist(),
+    "bytes": KINDS.astype("S1"),
+    "a category": pd.Categorical(KINDS, categories=[2, 0, 1]),
+    "a category of floats": pd.Categorical(KINDS.astype(float)),
+    "nullable": pd.Series(KINDS, dtype="Int64"),
+    "nullable words": pd.Series(KINDS.astype(str), dtype="string"),
+    "a tensor": torch.from_numpy(KINDS),
+}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_equal_labels_are_one_class_however_they_are_held(held):
+    codes, _ = corners(apart=30)
+    for known, truth in ((KINDS, HELD[held]), (HELD[held], KINDS)):
+        classes, p = metrics.classify(codes, known, codes)
+        assert list(classes) == ["0", "1", "2"]
+        assert metrics.label_scores(classes, p, truth)["accuracy"] == 1
+        assert metrics.few_labels(codes, known, codes, truth, 5) == 1
+
+
+def test_halves_and_wholes_stay_apart():
+    values = [0.5, 1.5, 1, 0]
+    found = metrics.label_scores(values, np.eye(4), values)
+    assert found["accuracy"] == 1
+    found = metrics.label_scores(values, np.eye(4), [0.5, 1.5, 1, 1])
+    assert found["accuracy"] == 0.75
+
+
+@pytest.mark.parametrize("empty", [None, float("nan"), pd.NA, pd.NaT])
+def test_a_gap_in_a_list_of_words_is_no_word(empty):
+    with pytest.raises(ValueError, match="labels is missing for 1 of 2 cells"):
+        metrics.label_scores(["a", "nan"], P[:2], ["a", empty])
+
+
+def test_labels_of_another_kind_are_refused_rather_than_all_wrong():
+    truths = {"words": ["1.0", "0.0"], "truths": [True, False]}
+    for truth in truths.values():
+        with pytest.raises(ValueError, match="labels holds none of the class"):
+            metrics.label_scores([0, 1], P[:2], truth)
+    yes = metrics.label_scores([False, True], np.eye(2), [False, True])
+    assert yes["accuracy"] == 1
+
+
 # Input of no use
 
 CODES, LABELS = corners()
@@ -236,6 +294,10 @@ REFUSED = {
     "truth": (
         lambda: metrics.label_scores(["a", "b"], P, ["a", None, "b", "a"]),
         "labels is missing for 1 of 4 cells",
+    ),
+    "ragged": (
+        lambda: metrics.label_scores(["a", "b"], P, [["a"], ["a", "b"], 1, 2]),
+        "labels holds list values; give words or numbers",
     ),
     "few": (
         lambda: metrics.few_labels(CODES, LABELS, CODES, LABELS, 0),

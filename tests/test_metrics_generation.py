@@ -9,6 +9,7 @@ from qbmvae_mini.metrics import (
     correlation_error,
     coverage,
     gene_errors,
+    generation,
     nearest_distance,
     real_or_generated,
 )
@@ -66,6 +67,17 @@ def test_correlations_are_those_of_numpy():
     apart = np.corrcoef(ONE.T)[pairs] - np.corrcoef(TWO.T)[pairs]
     expected = np.abs(apart).mean()
     assert correlation_error(ONE, TWO) == pytest.approx(expected)
+
+
+def test_correlations_of_many_genes_are_looked_at_in_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    real, made = rng.normal(size=(2, 30, 11))
+    pairs = np.triu_indices(11, 1)
+    apart = np.corrcoef(real.T)[pairs] - np.corrcoef(made.T)[pairs]
+    for genes in (1, 4, 11, 512):
+        monkeypatch.setattr(generation, "GENES", genes)
+        found = correlation_error(real, made)
+        assert found == pytest.approx(np.abs(apart).mean())
 
 
 def test_the_largest_error_is_two():

@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ import torch
 from scipy.optimize import brentq
 from scipy.spatial.distance import cdist
 
-from qbmvae_mini import metrics
+from qbmvae_mini import metrics, results
+from qbmvae_mini.metrics import integration
+from qbmvae_mini.results.rivals import PrincipalComponents
 
 
 def blobs(n=200, kinds=4, seed=0, apart=20.0):
@@ -170,7 +173,7 @@ def test_lisi_agrees_with_the_definition_worked_out_slowly():
     groups = np.random.default_rng(2).choice(3, 150, p=[0.6, 0.3, 0.1])
     found = metrics.lisi(codes, groups, perplexity=10)
     assert found.shape == (150,)
-    assert found == pytest.approx(slow_lisi(codes, groups, 10), abs=0.02)
+    assert found == pytest.approx(slow_lisi(codes, groups, 10), abs=1e-6)
 
 
 def test_lisi_by_hand():
@@ -194,11 +197,47 @@ def test_mixing_is_full_in_noise_and_nothing_when_batches_lie_apart():
     assert metrics.mixing(apart, batches)["ilisi"] == pytest.approx(0, abs=1e-9)
 
 
-def test_mixing_scales_the_mean_lisi():
+def test_mixing_is_about_the_median_cell_by_hand():
+    """Two batches in three places far apart, and one number decides.
+
+    Thirty cells at each place, so that the 29 neighbours of a cell are its
+    place's others, and all of them equally near: LISI is 1 / (p^2 + q^2) by
+    counting. Where all thirty are of A it is 1. Of 15 A and 15 B, a cell has
+    14 of its own and 15 others: 841 / 421. Of 20 A and 10 B, one of A has 19
+    and 10, 841 / 461, and one of B 20 and 9, 841 / 481. Sorted: 30 ones, 10
+    times 841 / 481, 20 times 841 / 461, 30 times 841 / 421. The 45th and the
+    46th of 90 are 841 / 461.
+    """
+    places = np.repeat(100 * np.eye(3), 30, axis=0)
+    codes = np.c_[places, np.eye(90)]  # equally far from each other
+    batches = ["A"] * 30 + ["A"] * 15 + ["B"] * 15 + ["A"] * 20 + ["B"] * 10
+    values = metrics.lisi(codes, batches, perplexity=10)
+    assert values[:30] == pytest.approx(np.ones(30))
+    assert values[30:60] == pytest.approx(np.full(30, 841 / 421))
+    assert values[60:80] == pytest.approx(np.full(20, 841 / 461))
+    assert values[80:] == pytest.approx(np.full(10, 841 / 481))
+    assert np.median(values) == pytest.approx(841 / 461)
+
+
+def test_mixing_scales_the_median_lisi_by_the_number_of_batches():
     codes, batches = noise(200), np.arange(200) % 3
-    mean = metrics.lisi(codes, batches).mean()
+    values = metrics.lisi(codes, batches)
+    assert abs(np.median(values) - values.mean()) > 0.02
     found = metrics.mixing(codes, batches)
-    assert found == {"ilisi": pytest.approx((mean - 1) / 2)}
+    assert found == {"ilisi": pytest.approx((np.median(values) - 1) / 2)}
+
+
+def test_mixing_is_the_ilisi_of_scib_metrics():
+    """What scib-metrics gave for these codes is a number of the table."""
+    study, model, split = "simulated batches", "PCA 32", 2
+    train, _ = results.split_study(study, split)
+    cells = results.load_cells(study, split)[:, train.var_names].copy()
+    codes = PrincipalComponents(train, 32).get_latent_representation(cells)
+    found = metrics.mixing(codes, cells.obs.batch)["ilisi"]
+    assert found == pytest.approx(0.314666, abs=5e-6)
+    table = results.load().set_index(["dataset", "model", "split"])
+    row = table.loc[(study, model, split)]
+    assert found == pytest.approx(row.ilisi, abs=5e-6)
 
 
 def test_noise_mixes_better_than_codes_that_keep_the_biology():
@@ -248,6 +287,24 @@ def test_twin_rank_agrees_with_the_definition_worked_out_slowly():
     )
 
 
+def test_twin_rank_is_the_same_number_in_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    codes, other = rng.integers(0, 4, (2, 41, 2)).astype(float)
+    at_once = metrics.twin_rank(codes, other)
+    for held in (1, 82, 41 * 7):  # one row at a time, two, and seven
+        monkeypatch.setattr(integration, "MAX_DISTANCES", held)
+        assert metrics.twin_rank(codes, other) == at_once
+
+
+def test_twins_of_many_cells_need_no_table_of_all_distances():
+    codes = noise(6000, 2)
+    tracemalloc.start()
+    assert metrics.twin_rank(codes, codes) == 1
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80e6  # all distances: 288 MB, and the comparisons 72 more
+
+
 def test_twin_rank_is_one_for_twins_and_half_by_chance():
     codes = noise(500)
     assert metrics.twin_rank(codes, codes) == 1
@@ -258,6 +315,36 @@ def test_twin_rank_is_one_for_twins_and_half_by_chance():
     # The reverse of an order is worse than chance.
     line = np.linspace(-1, 1, 50)[:, None]
     assert metrics.twin_rank(line, -line) < 0.5
+
+
+# The surroundings
+
+
+def test_a_score_leaves_the_number_of_threads_alone():
+    codes, kind = blobs(100)
+    asked = {
+        "biology": lambda: metrics.biology(codes, kind),
+        "mixing": lambda: metrics.mixing(codes, kind),
+        "pseudotime": lambda: metrics.pseudotime(codes, 0),
+        "branches": lambda: metrics.branch_agreement(codes, 0, kind),
+        "twins": lambda: metrics.twin_rank(codes, codes),
+        "classes": lambda: metrics.classify(codes, kind, codes),
+    }
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for name, ask in asked.items():
+            ask()
+            assert torch.get_num_threads() == 3, name
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_clusters_of_many_cells_are_found_and_are_those_of_their_seed():
+    """More than 8,191: scanpy by itself takes another search for them."""
+    codes, kind = blobs(8400, apart=30)
+    found = metrics.cluster(codes, 0.01)
+    assert (pd.crosstab(kind, found) > 0).sum().sum() == 4
 
 
 # Input of no use

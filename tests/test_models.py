@@ -1,31 +1,34 @@
 """The models' public face: refusals, arrays, files."""
 
 import functools
-import json
+import inspect
 import math
-import pickle
-import shutil
+import re
 
+import anndata
 import neal
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
-from safetensors import safe_open
 from synthetic import FIT, two_clusters, unchanged
 
-from qbmvae_mini import latents
-from qbmvae_mini.estimates import Bracket
-from qbmvae_mini.latents import BernoulliLatent, BoltzmannLatent, GaussianLatent
+from qbmvae_mini.__main__ import main
+from qbmvae_mini.cells.genes import choose_genes
+from qbmvae_mini.latents import (
+    BernoulliLatent,
+    BoltzmannLatent,
+    GaussianLatent,
+    QuantumLatent,
+)
 from qbmvae_mini.latents.relaxations import (
     BinaryConcrete,
     OverlappingExponentials,
-    Schedule,
     SpikeAndExponential,
 )
-from qbmvae_mini.machines import RBM
-from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
-from qbmvae_mini.samplers import DimodSampler, ExactSampler, GibbsSampler
-from qbmvae_mini.vae.training import VALIDATE_EVERY
+from qbmvae_mini.machines import RBM, QuantumBoltzmannMachine
+from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE, cell_vae
+from qbmvae_mini.samplers import GibbsSampler, Sampler
 
 MAKE = {
     "gaussian": lambda adata, **k: GaussianVAE(adata, n_latent=4, **k),
@@ -74,7 +77,7 @@ def alike(one, other, methods=GET):
         )
 
 
-class Broken:
+class Broken(Sampler):
     """A sampler whose answer is spoilt."""
 
     def __init__(self, spoil):
@@ -101,7 +104,7 @@ def test_a_gaussian_code_of_no_width_is_refused(adata, n_latent):
 
 
 @pytest.mark.parametrize("name", ["seed", "n_hidden"])
-@pytest.mark.parametrize("value", [-1, 1.5, None, "a"])
+@pytest.mark.parametrize("value", [-1, 1.5, None, "a", True])
 def test_seed_and_width_are_whole_numbers(adata, name, value):
     words = f"{name} is a whole number of at least ., not {value!r}"
     for make in MAKE.values():
@@ -109,9 +112,42 @@ def test_seed_and_width_are_whole_numbers(adata, name, value):
             make(adata, **{name: value})
 
 
+@pytest.mark.parametrize("value", [1.0, -0.1, math.nan, "0.1", None, True])
+def test_a_dropout_is_a_share(adata, value):
+    words = f"dropout is a finite number.*below 1, not {value!r}"
+    for make in MAKE.values():
+        with pytest.raises(ValueError, match=words):
+            make(adata, dropout=value)
+
+
+def test_a_seed_that_no_generator_takes_is_refused(adata):
+    for make in MAKE.values():
+        with pytest.raises(ValueError, match=r"seed is at most 2\^63 - 1"):
+            make(adata, seed=2**64)
+    with pytest.raises(ValueError, match=r"seed is at most 2\^63 - 1"):
+        trained("gaussian").generate(3, seed=2**64)
+
+
+@pytest.mark.parametrize("latent", [GaussianLatent, "gaussian", None, 10])
+def test_what_is_no_latent_is_refused_at_once(adata, latent):
+    words = r"latent is an object of a class.*such as GaussianLatent\(32\), not"
+    with pytest.raises(TypeError, match=words):
+        CellVAE(adata, latent)
+
+
+@pytest.mark.parametrize("name", ["layer", "batch_key"])
+def test_a_key_is_one_name(adata, name):
+    for value in (["batch", "kind"], 3, ("batch",)):
+        with pytest.raises(TypeError, match=f"^{name} is the name of one"):
+            GaussianVAE(adata, **{name: value})
+
+
 def test_numbers_from_numpy_are_as_good_as_others(adata, tmp_path):
-    model = QBMVAE(adata, n_latent=np.int64(8), seed=np.int64(3))
+    numbers = {"n_hidden": np.int32(16), "dropout": np.float32(0.1)}
+    model = QBMVAE(adata, n_latent=np.int64(8), seed=np.int64(3), **numbers)
     model.save(tmp_path)
+    assert QBMVAE.load(tmp_path).module.encoder[4].weight.shape == (8, 16)
+    model = QBMVAE(adata, n_latent=np.int64(8), seed=np.int64(3))
     plain = QBMVAE(adata, n_latent=8, seed=3)
     alike(model, plain)
     assert model.get_elbo() != QBMVAE(adata, n_latent=8).get_elbo()
@@ -141,8 +177,8 @@ def test_an_impossible_sharpness_is_refused(adata, kind, name, value):
 @pytest.mark.parametrize("name", MAKE)
 def test_logarithms_of_counts_are_refused(adata, name):
     adata.X = adata.X.log1p()
-    words = r"adata.X holds values that are not whole.*\(the first is 2.197"
-    words += r"\); it looks log-transformed, use the raw counts"
+    words = r"adata.X holds values that are not whole.*\(the first is 2.1972"
+    words += r"\d*\); it looks log-transformed, use the raw counts"
     with unchanged(adata), pytest.raises(ValueError, match=words):
         MAKE[name](adata)
     adata.layers["log"], adata.X = adata.X, two_clusters().X
@@ -204,7 +240,7 @@ def test_bits_of_any_number_type_are_bits(adata, dtype):
     ("sampler", "words"),
     [
         (GibbsSampler, r"sampler is an object.*such as GibbsSampler\(\)"),
-        ("gibbs", "sampler is an object with sample.*not 'gibbs'"),
+        ("gibbs", "sampler is an object of a class.*not 'gibbs'"),
         (neal.SimulatedAnnealingSampler(), r"over as DimodSampler\(Simul"),
     ],
 )
@@ -398,214 +434,130 @@ def test_a_number_of_draws_is_at_least_one(model, n):
             getattr(model, name)(n_samples=n)
 
 
-def test_generated_cells_are_counts_of_training_depth(
-    model, adata, monkeypatch
-):
-    asked = {}
-    generate = model.module.generate
-
-    def spy(n, library, batch):
-        asked.update(library=library.numpy(), batch=batch.numpy())
-        return generate(n, library, batch)
-
-    monkeypatch.setattr(model.module, "generate", spy)
+def test_generated_cells_are_counts_of_training_depth(model, adata):
     made = model.generate(500)
     assert made.shape == (500, adata.n_vars)
     assert list(made.var_names) == list(adata.var_names)
-    np.testing.assert_array_equal(made.X, np.round(made.X))
-    assert made.X.min() == 0
-    # Depth and batch are those of one and the same training cell.
+    assert scipy.sparse.issparse(made.X) and made.X.format == "csr"
+    assert made.X.dtype == np.float32 and made.X.data.all()
+    np.testing.assert_array_equal(made.X.data, np.round(made.X.data))
+    assert made.X.data.min() >= 1
+    # Each cell has the depth and batch of one and the same training cell.
+    depth = adata.X.toarray().sum(axis=1)
+    drawn = np.asarray(made.X.sum(axis=1)).ravel()
+    assert drawn.mean() == pytest.approx(depth.mean(), rel=0.1)
+    share = (adata.obs["batch"] == "left").mean()
+    assert (made.obs["batch"] == "left").mean() == pytest.approx(share, abs=0.1)
+
+
+def test_depth_and_batch_of_a_new_cell_come_together(adata, monkeypatch):
+    model, asked = trained("qbm"), {}
+    generate = model.module.generate
+
+    def spy(n, library, batch, seed):
+        asked.update(library=library.numpy(), batch=batch.numpy())
+        return generate(n, library, batch, seed)
+
+    monkeypatch.setattr(model.module, "generate", spy)
+    made = model.generate(300)
     depth = adata.X.toarray().sum(axis=1)
     real = set(zip(depth, adata.obs["batch"], strict=True))
     drawn = set(zip(asked["library"], made.obs["batch"], strict=True))
     assert drawn <= real
     assert len(drawn) > 50
-    assert made.X.sum() / asked["library"].sum() == pytest.approx(1, abs=0.1)
 
 
-def test_generated_cells_may_be_scored(model):
-    made = model.generate(20)
-    assert model.get_log_likelihood(made).shape == (20,)
+def test_one_seed_gives_the_same_cells_and_another_one_others(model):
+    chains = {k: v.clone() for k, v in model.module.latent.state().items()}
+    noise = torch.get_rng_state()
+    first = model.generate(40)
+    for seed in (0, np.int64(0)):
+        again = model.generate(40, seed=seed)
+        np.testing.assert_array_equal(first.to_df(), again.to_df())
+    other = model.generate(40, seed=1)
+    assert (first.to_df() != other.to_df()).any(axis=None)
+    assert (first.X.sum(1) != other.X.sum(1)).any()
+    assert torch.equal(torch.get_rng_state(), noise)
+    found = model.module.latent.state()
+    assert chains.keys() == found.keys()
+    for name, value in chains.items():
+        assert torch.equal(found[name], value)
+    with pytest.raises(ValueError, match="seed is a whole number"):
+        model.generate(3, seed=0.5)
 
 
-@pytest.mark.parametrize("name", MAKE)
-def test_a_loaded_model_gives_the_same_numbers(name, adata, tmp_path):
-    model = MAKE[name](adata, batch_key="batch").fit(**FIT)
-    model.save(tmp_path / "new" / "place")
-    latent = {"latent": BernoulliLatent(6)} if name == "bernoulli" else {}
-    with unchanged(adata):
-        loaded = type(model).load(tmp_path / "new" / "place", adata, **latent)
-    assert loaded.history_ == model.history_
-    alike(loaded, model)
-    for _ in range(2):  # the chains go on from where they were
-        np.testing.assert_array_equal(
-            loaded.generate(700).X, model.generate(700).X
-        )
+@pytest.mark.parametrize("layer", [None, "umi"])
+def test_generated_cells_go_where_cells_go(layer, tmp_path):
+    """Scored and mapped, written and read, trained on and saved."""
+    adata = two_clusters()
+    if layer is not None:
+        adata.layers[layer] = adata.X
+        adata.X = adata.X.log1p()
+    where = {"layer": layer, "batch_key": "batch"}
+    model = QBMVAE(adata, n_latent=8, **where).fit(**FIT)
+    made = model.generate(200)
+    for name in GET:
+        assert np.isfinite(getattr(model, name)(made)).all()
+    made.write_h5ad(tmp_path / "made.h5ad")
+    made = anndata.read_h5ad(tmp_path / "made.h5ad")
+    again = GaussianVAE(made, n_latent=2, **where).fit(**FIT)
+    again.save(tmp_path)
+    loaded = GaussianVAE.load(tmp_path, made)
+    assert loaded.get_latent_representation().shape == (200, 2)
 
 
-def test_the_haste_of_a_validation_is_not_in_what_is_reported(
-    adata, tmp_path, monkeypatch
-):
-    """Above 24 + 24 bits log Z is estimated, roughly while training."""
-
-    def bracket(machine, *, chains, temperatures):
-        value = 50 * math.log(2) + 1 / (chains + temperatures)
-        return Bracket(value, value, value)
-
-    monkeypatch.setattr(latents.boltzmann, "log_z_bracket", bracket)
-    model = QBMVAE(adata, n_latent=50)
-    model.fit(**FIT | {"max_epochs": VALIDATE_EVERY})  # validated last of all
-    assert "validation" in model.history_[-1]
-    model.save(tmp_path)
-    alike(QBMVAE.load(tmp_path, adata), model)
+def test_without_a_prior_there_is_no_energy(adata):
+    model = QBMVAE(adata, n_latent=8).fit(**FIT | {"kl_weight": 0})
+    assert model.get_latent_representation().shape == (120, 8)
+    for ask in (model.get_energy, lambda: model.generate(3)):
+        with pytest.raises(ValueError, match="kl_weight=0.*no energy, no"):
+            ask()
 
 
-def test_a_model_is_loaded_with_genes_in_another_order(adata, tmp_path):
-    trained("qbm").save(tmp_path)
-    loaded = QBMVAE.load(tmp_path, adata[:, ::-1].copy())
-    assert loaded.genes == list(adata.var_names)
-    alike(loaded, trained("qbm"))
+def test_a_likelihood_of_a_quantum_prior_is_said_to_be_a_bound(adata):
+    for gamma, bound in ((0.0, False), (0.5, True)):
+        machine = QuantumBoltzmannMachine(RBM(2, 2), gamma)
+        model = CellVAE(adata, QuantumLatent(machine))
+        assert model.is_bound is bound
+    assert not trained("qbm").is_bound
+    assert not trained("gaussian").is_bound
 
 
-def test_a_model_loaded_with_an_unseen_batch_only_embeds(adata, tmp_path):
-    trained("qbm").save(tmp_path)
-    adata.obs["batch"] = "other"
-    loaded = QBMVAE.load(tmp_path, adata)
-    alike(loaded, trained("qbm"), EMBED)
-    words = r"'other' of adata\.obs\['batch'\].*training \(left, right\)"
-    for ask in (*DECODE, "fit"):
-        with pytest.raises(ValueError, match=words):
-            getattr(loaded, ask)()
-    with pytest.raises(ValueError, match=words):
-        loaded.generate(3)
+def test_long_scoring_shows_what_is_left(capsys, monkeypatch):
+    monkeypatch.setattr(cell_vae, "BAR_AFTER", 0)
+    monkeypatch.setattr(cell_vae, "SCORED_AT_ONCE", 40)
+    model = trained("gaussian")
+    model.get_log_likelihood()
+    model.get_normalized_expression()
+    assert capsys.readouterr().err.count("120/120") >= 2
+    model.get_log_likelihood(progress=False)
+    model.get_latent_representation()
+    assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("name", MAKE)
-def test_nothing_is_pickled(name, adata, tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError("a pickle was touched")
-
-    for module in (pickle, torch):
-        for call in ("load", "dump", "save", "loads", "dumps"):
-            monkeypatch.setattr(module, call, refuse, raising=False)
-    trained(name).save(tmp_path)
-    latent = {"latent": BernoulliLatent(6)} if name == "bernoulli" else {}
-    type(trained(name)).load(tmp_path, adata, **latent)
-    files = {path.name: path for path in tmp_path.iterdir()}
-    assert set(files) == {"model.json", "weights.safetensors"}
-    json.loads(files["model.json"].read_text())
-    with safe_open(files["weights.safetensors"], "pt") as file:
-        assert "vae.decoder.0.weight" in file.keys()  # noqa: SIM118
+def test_blocks_of_cells_change_no_code(monkeypatch):
+    model = trained("qbm")
+    whole = model.get_latent_representation()
+    monkeypatch.setattr(cell_vae, "SCORED_AT_ONCE", 50)  # and 20 are left
+    parts = model.get_latent_representation()
+    np.testing.assert_allclose(parts, whole, atol=2e-6)
+    assert model.get_normalized_expression().shape == (120, 30)
 
 
-def test_a_directory_without_a_model_is_named(adata, tmp_path):
-    for place in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(FileNotFoundError, match="no saved model"):
-            GaussianVAE.load(place, adata)
-
-
-def test_a_model_of_another_class_is_not_loaded(adata, tmp_path):
-    trained("gaussian").save(tmp_path)
-    with pytest.raises(ValueError, match="holds a GaussianVAE, not a QBMVAE"):
-        QBMVAE.load(tmp_path, adata)
-    with pytest.raises(ValueError, match=r"call GaussianVAE\.load"):
-        CellVAE.load(tmp_path, adata, latent=GaussianLatent(4))
-
-
-def test_a_saved_model_without_its_cells_genes_is_not_loaded(adata, tmp_path):
-    trained("gaussian").save(tmp_path)
-    part = adata[:, :-1].copy()
-    with unchanged(part), pytest.raises(KeyError, match="lacks 1 .*'gene29'"):
-        GaussianVAE.load(tmp_path, part)
-
-
-def test_weights_that_are_missing_or_torn_are_named(adata, tmp_path):
-    trained("gaussian").save(tmp_path)
-    weights = tmp_path / "weights.safetensors"
-    whole = weights.read_bytes()
-    for torn in (b"", whole[:4], whole[: len(whole) // 2], b"x" * 99):
-        weights.write_bytes(torn)
-        with pytest.raises(ValueError, match="weights.safetensors' is damaged"):
-            GaussianVAE.load(tmp_path, adata)
-    weights.unlink()
-    with pytest.raises(FileNotFoundError, match="weights.safetensors"):
-        GaussianVAE.load(tmp_path, adata)
-
-
-def test_a_latent_that_the_file_does_not_hold_must_be_given(adata, tmp_path):
-    trained("bernoulli").save(tmp_path)
-    with pytest.raises(TypeError, match=r"CellVAE\.load\(.*latent=\.\.\.\)"):
-        CellVAE.load(tmp_path, adata)
-    for latent in (BernoulliLatent(8), GaussianLatent(3), GaussianLatent(6)):
-        words = f"do not fit.*{type(latent).__name__} of width"
-        with pytest.raises(ValueError, match=words):
-            CellVAE.load(tmp_path, adata, latent=latent)
-
-
-def test_a_sampler_that_the_file_does_not_hold_must_be_given(adata, tmp_path):
-    child = neal.SimulatedAnnealingSampler()
-    QBMVAE(adata, n_latent=8, sampler=DimodSampler(child)).save(tmp_path)
-    with pytest.raises(TypeError, match=r"pass sampler=DimodSampler\("):
-        QBMVAE.load(tmp_path, adata)
-    for sampler in (DimodSampler(child), ExactSampler(), GibbsSampler()):
-        loaded = QBMVAE.load(tmp_path, adata, sampler=sampler)
-        assert loaded.module.latent.sampler is sampler
-
-
-def test_a_relaxation_of_ones_own_is_given_again_at_loading(adata, tmp_path):
-    class Own(BinaryConcrete):
-        """A class that no file knows."""
-
-    own = Own(temperature=0.3)
-    model = QBMVAE(adata, n_latent=8, relaxation=own)
-    model.save(tmp_path)
-    with pytest.raises(TypeError, match=r"relaxation=\.\.\."):
-        QBMVAE.load(tmp_path, adata)
-    loaded = QBMVAE.load(tmp_path, adata, relaxation=own)
-    assert loaded.module.latent.relaxation is own
-    assert loaded.get_elbo() == model.get_elbo()
-
-
-def test_a_named_relaxation_is_remembered(adata, tmp_path):
-    schedule = Schedule(2.0, 0.5, 10)
-    concrete = BinaryConcrete(temperature=schedule)
-    model = QBMVAE(adata, n_latent=8, relaxation=concrete)
-    model.fit(validation=0, **FIT)
-    model.save(tmp_path)
-    loaded = QBMVAE.load(tmp_path, adata)
-    relaxation = loaded.module.latent.relaxation
-    assert type(relaxation) is BinaryConcrete
-    assert relaxation.settings() == {"temperature": list(schedule)}
-    last = schedule.at(len(model.history_) - 1)
-    assert float(relaxation.temperature) == pytest.approx(last)
-    alike(loaded, model)
-
-
-def test_the_number_of_negatives_is_remembered(adata, tmp_path):
-    QBMVAE(adata, n_latent=8, negatives=100).save(tmp_path)
-    assert QBMVAE.load(tmp_path, adata).module.latent.negatives == 100
-
-
-def test_saving_where_no_directory_can_be_says_so(tmp_path):
-    (tmp_path / "taken").write_text("a file")
-    with pytest.raises(FileExistsError, match="taken"):
-        trained("gaussian").save(tmp_path / "taken")
-
-
-def test_saving_again_replaces_the_old_model(adata, tmp_path):
-    other = GaussianVAE(adata, n_latent=2, seed=1)
-    trained("gaussian").save(tmp_path)
-    other.save(tmp_path)
-    loaded = GaussianVAE.load(tmp_path, adata)
-    assert loaded.get_latent_representation().shape[1] == 2
-
-
-def test_a_copied_directory_is_a_saved_model(adata, tmp_path):
-    trained("qbm").save(tmp_path / "one")
-    shutil.copytree(tmp_path / "one", tmp_path / "two")
-    shutil.rmtree(tmp_path / "one")
-    loaded = QBMVAE.load(tmp_path / "two", adata)
-    alike(loaded, trained("qbm"), EMBED)
+def test_the_command_line_and_python_share_their_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    ask = inspect.signature
+    kinds = {QBMVAE: "bits, an even number", GaussianVAE: "Gaussian numbers"}
+    for kind, words in kinds.items():
+        default = ask(kind).parameters["n_latent"].default
+        assert re.search(rf"{words} \((default )?{default}\)", said)
+    for name in ("max_epochs", "lr", "validation"):
+        default = ask(CellVAE.fit).parameters[name].default
+        assert f"(default {default})" in said
+    default = ask(choose_genes).parameters["n_genes"].default
+    assert f"(default {default})" in said
 
 
 def test_the_latent_is_the_only_difference(adata):

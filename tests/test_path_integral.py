@@ -16,7 +16,7 @@ from qbmvae_mini.machines import (
     QuantumBoltzmannMachine,
     all_states,
 )
-from qbmvae_mini.samplers import GibbsSampler
+from qbmvae_mini.samplers import GibbsSampler, path_integral
 from qbmvae_mini.samplers.path_integral import PathIntegralSampler
 
 SWEEPS = 12  # beyond the mixing time of the machines here
@@ -246,17 +246,27 @@ def test_each_call_has_a_seed_of_its_own_and_a_restored_one_goes_on():
     assert not torch.equal(elsewhere, first)
 
 
-def test_no_seed_is_the_one_that_the_kernel_takes_as_random():
+def test_no_seed_is_the_one_that_the_kernel_takes_as_random(monkeypatch):
     """Seed 0 draws from a random device: nothing would be repeatable."""
+    asked, kernel = [], path_integral.PathIntegralAnnealingSampler
+
+    class Watched(kernel):
+        def sample(self, *args, seed, **kwargs):
+            asked.append(seed)
+            return super().sample(*args, seed=seed, **kwargs)
+
+    monkeypatch.setattr(path_integral, "PathIntegralAnnealingSampler", Watched)
+    machine = QuantumBoltzmannMachine(RBM(1, 1), 0.5)
     for seed in (0, 1, 2**31 - 1, 2**40):
-        assert 0 < PathIntegralSampler(seed=seed)._next_seed() < 2**31
+        PathIntegralSampler(1, seed=seed).sample(machine, 1)
+        assert 0 < asked.pop() < 2**31
 
 
 # Bad input ends in a sentence
 
 
 def test_a_classical_machine_is_refused():
-    sentence = "from a QuantumBoltzmannMachine; RBM has no transverse field"
+    sentence = "wants a QuantumBoltzmannMachine; RBM has no transverse field"
     with pytest.raises(TypeError, match=sentence):
         PathIntegralSampler().sample(RBM(2, 2), 3)
 
@@ -321,8 +331,12 @@ def test_the_state_of_another_sampler_is_refused():
 )
 def test_estimates_want_a_field_and_world_lines(estimate):
     machine = QuantumBoltzmannMachine(BoltzmannMachine(2), 1.0)
-    with pytest.raises(TypeError, match="machine is a Quantum.*, not Boltz"):
+    with pytest.raises(TypeError, match="wants a Quantum.*; Boltz"):
         estimate(machine.classical, PathIntegralSampler())
-    for sampler in (GibbsSampler(), PathIntegralSampler, None):
-        with pytest.raises(TypeError, match="draws world lines, as Path"):
+    for sampler, said in [
+        (GibbsSampler(), "draws world lines, as Path"),
+        (PathIntegralSampler, "sampler is an object of a class"),
+        (None, "sampler is an object of a class"),
+    ]:
+        with pytest.raises(TypeError, match=said):
             estimate(machine, sampler)

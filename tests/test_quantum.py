@@ -281,6 +281,13 @@ def test_the_exact_likelihood_can_want_a_field_that_the_bound_refuses():
     assert bound < classical
 
 
+def test_the_law_is_the_diagonal_of_the_density_matrix():
+    machine = QuantumBoltzmannMachine(dense(4), 0.8)
+    found = machine.law()
+    assert found.numpy() == pytest.approx(quantum(dense(4), 0.8).law)
+    assert not found.requires_grad
+
+
 # A module like others
 
 
@@ -313,7 +320,10 @@ def test_one_state_or_many_in_any_shape():
     assert torch.equal(many[1, 2], machine.log_prob(states[6]))
     assert machine.log_prob_bound(states[6]).shape == ()
     for log_prob in (machine.log_prob, machine.log_prob_bound):
-        assert torch.equal(log_prob(states.int()), log_prob(states))
+        for other in (states.int(), states.numpy(), states.tolist()):
+            assert torch.equal(log_prob(other), log_prob(states))
+        with pytest.raises(TypeError, match="states is a dense array"):
+            log_prob(None)
 
 
 # Bad input ends in a sentence
@@ -344,7 +354,7 @@ def test_nan_weights_are_refused():
 
 def test_what_is_no_classical_machine_is_refused():
     machine = QuantumBoltzmannMachine(BoltzmannMachine(2), 0.5)
-    sentence = "classical is a BoltzmannMachine or an RBM, not Quantum"
+    sentence = "QuantumBoltzmannMachine knows classical machines alone"
     with pytest.raises(TypeError, match=sentence):
         QuantumBoltzmannMachine(machine, 0.5)
 

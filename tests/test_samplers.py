@@ -1,6 +1,8 @@
 """Samplers draw exp(-E)/Z; a slightly warmer or a parallel one is caught."""
 
 import copy
+import json
+import threading
 import types
 
 import dimod
@@ -10,11 +12,23 @@ import pytest
 import torch
 from oracles import KINDS, judge, random_machine, randomise
 
-from qbmvae_mini.machines import RBM, BoltzmannMachine, Conditional, graphs
+from qbmvae_mini.estimates import check_sampler
+from qbmvae_mini.machines import (
+    RBM,
+    BoltzmannMachine,
+    Conditional,
+    QuantumBoltzmannMachine,
+    all_states,
+    graphs,
+)
 from qbmvae_mini.samplers import (
+    CoherentIsingMachine,
+    ContrastiveDivergence,
     DimodSampler,
     ExactSampler,
     GibbsSampler,
+    PathIntegralSampler,
+    Sampler,
     TemperingSampler,
     random_bits,
     sweep,
@@ -24,53 +38,59 @@ DRAWS = 100_000
 SWEEPS = 40  # of the machines here, far beyond their mixing time
 
 
-def exact(machine):
-    return ExactSampler(seed=3).sample(machine, DRAWS)
-
-
-def fresh_gibbs(machine):
-    sampler = GibbsSampler(sweeps=SWEEPS, persistent=False, seed=4)
-    return sampler.sample(machine, DRAWS)
-
-
-def persistent_gibbs(machine):
-    """Four draws from each chain, far apart, after as long a burn-in."""
-    sampler = GibbsSampler(chains=DRAWS // 4, sweeps=SWEEPS, seed=5)
-    sampler.sample(machine, 1)
-    return sampler.sample(machine, DRAWS)
-
-
-def fresh_tempering(machine):
-    sampler = TemperingSampler(
-        temperatures=3, beta_min=0.3, sweeps=20, persistent=False, seed=4
-    )
-    return sampler.sample(machine, DRAWS)
-
-
-def neal_at(beta):
+def neal_at(beta, seed=6):
     child = neal.SimulatedAnnealingSampler()
     hot = {} if beta == 1 else {"beta_range": (beta, beta)}
-    return DimodSampler(child, seed=6, **hot)
+    return DimodSampler(child, seed=seed, **hot)
 
 
-def simulated_annealing(machine):
-    return neal_at(1).sample(machine, DRAWS)
+def persistent_gibbs():
+    """Four draws from each chain, far apart, after as long a burn-in."""
+    return GibbsSampler(chains=DRAWS // 4, sweeps=SWEEPS, seed=5)
 
 
-SAMPLERS = [
-    exact,
-    fresh_gibbs,
-    persistent_gibbs,
-    fresh_tempering,
-    simulated_annealing,
-]
+#: Every sampler that follows exp(-E) / Z or the law of a quantum machine. A
+#: new one is entered here, once.
+SAMPLERS = {
+    "exact": lambda: ExactSampler(seed=3),
+    "fresh Gibbs": lambda: GibbsSampler(
+        sweeps=SWEEPS, persistent=False, seed=4
+    ),
+    "persistent Gibbs": persistent_gibbs,
+    "fresh tempering": lambda: TemperingSampler(
+        temperatures=3, beta_min=0.3, sweeps=20, persistent=False, seed=4
+    ),
+    "persistent tempering": lambda: TemperingSampler(
+        DRAWS // 4, 3, beta_min=0.3, sweeps=20, seed=4
+    ),
+    "annealing at beta 1": lambda: neal_at(1),
+    "path integral": lambda: PathIntegralSampler(12, seed=1),
+}
+QUANTUM = {"path integral"}
+CLASSICAL = [name for name in SAMPLERS if name not in QUANTUM]
+
+
+def machine_for(name, kind, **options):
+    """A machine of few units that the sampler of that name takes."""
+    machine = random_machine(kind, **options)
+    return QuantumBoltzmannMachine(machine, 1.0) if name in QUANTUM else machine
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("draw", SAMPLERS)
-def test_draws_follow_the_law(draw, kind):
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_keeps_every_promise(name, kind):
+    check_sampler(SAMPLERS[name](), machine_for(name, kind), draws=DRAWS)
+
+
+def exact(machine):
+    return SAMPLERS["exact"]().sample(machine, DRAWS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_draws_follow_the_law_by_the_oracle(name, kind):
     machine = random_machine(kind)
-    verdict = judge(draw(machine), machine)
+    verdict = judge(SAMPLERS[name]().sample(machine, DRAWS), machine)
     assert verdict.accepted, verdict
 
 
@@ -91,27 +111,261 @@ def all_at_once(machine):
     return machine
 
 
+class OfAnotherMachine(Sampler):
+    """A sampler that keeps its promises, for a machine that was changed."""
+
+    def __init__(self, name, change):
+        self.name, self.change = name, change
+        self.inner = SAMPLERS[name]()
+        self.changed = None  # persistent chains know their machine
+
+    def sample(self, machine, n):
+        if self.changed is None:
+            self.changed = self.change(copy.deepcopy(machine))
+        return self.inner.sample(self.changed, n)
+
+    def settings(self):
+        return self.inner.settings()
+
+    def state_dict(self):
+        return self.inner.state_dict()
+
+    def load_state_dict(self, state):
+        self.inner.load_state_dict(state)
+
+    def reset(self):
+        self.inner.reset()
+        self.changed = None
+
+    def __deepcopy__(self, memo):
+        twin = OfAnotherMachine(self.name, self.change)
+        twin.inner = copy.deepcopy(self.inner)
+        return twin
+
+
+LAW = "do not follow the machine's law: "
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "draw", [exact, fresh_gibbs, persistent_gibbs, fresh_tempering]
-)
-def test_the_same_check_rejects_beta_of_nine_tenths(draw, kind):
-    draws = draw(warmed(random_machine(kind)))
-    assert not judge(draws, random_machine(kind)).accepted
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_same_check_rejects_beta_of_nine_tenths(name, kind):
+    warm = OfAnotherMachine(name, warmed)
+    with pytest.raises(AssertionError, match=LAW):
+        check_sampler(warm, machine_for(name, kind), draws=DRAWS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_check_rejects_annealing_at_beta_of_nine_tenths(kind):
-    machine = random_machine(kind)
-    draws = neal_at(0.9).sample(machine, DRAWS)
-    assert not judge(draws, machine).accepted
+    with pytest.raises(AssertionError, match=LAW):
+        check_sampler(neal_at(0.9), random_machine(kind), draws=DRAWS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("draw", [fresh_gibbs, persistent_gibbs])
-def test_the_same_check_rejects_simultaneous_updates(draw, kind):
-    draws = draw(all_at_once(random_machine(kind)))
-    assert not judge(draws, random_machine(kind)).accepted
+@pytest.mark.parametrize("name", ["fresh Gibbs", "persistent Gibbs"])
+def test_the_same_check_rejects_simultaneous_updates(name, kind):
+    at_once = OfAnotherMachine(name, all_at_once)
+    with pytest.raises(AssertionError, match=LAW):
+        check_sampler(at_once, random_machine(kind), draws=DRAWS)
+
+
+@pytest.mark.parametrize("shift", [-0.1, 0.1])
+def test_the_same_check_names_the_mean_that_is_off(shift):
+    def shifted(machine):
+        with torch.no_grad():
+            machine.bias[2] += shift
+        return machine
+
+    biased = OfAnotherMachine("exact", shifted)
+    with pytest.raises(AssertionError, match="mean of unit.* 2.* standard err"):
+        check_sampler(biased, random_machine("dense"), draws=DRAWS)
+
+
+def test_the_same_check_sees_three_units_that_agree_though_no_two_do():
+    class Parity(Honest):
+        def sample(self, machine, n):
+            z = super().sample(machine, n)
+            z[:, 2] = (z[:, 0] - z[:, 1]).abs()
+            return z
+
+    flat = randomise(BoltzmannMachine(3), scale=0.0)
+    with pytest.raises(AssertionError, match="total variation is 0.[45]"):
+        check_sampler(Parity(), flat)
+
+
+def test_the_same_check_rejects_an_optimiser():
+    with pytest.raises(AssertionError, match=LAW):
+        check_sampler(DimodSampler(CoherentIsingMachine(), round_trips=50))
+
+
+class Honest(Sampler):
+    """Exact draws by the sampler's own random numbers."""
+
+    def sample(self, machine, n):
+        listed = all_states(machine.n_units).to(machine.offset)
+        p = machine.law()
+        picked = torch.multinomial(
+            p, n, replacement=True, generator=self.generator
+        )
+        return listed[picked]
+
+
+class Spins(Honest):
+    def sample(self, machine, n):
+        return 2 * super().sample(machine, n) - 1
+
+
+class TooFew(Honest):
+    def sample(self, machine, n):
+        return super().sample(machine, n)[: max(1, n - 1)]
+
+
+class OfNumPy(Honest):
+    def sample(self, machine, n):
+        return super().sample(machine, n).numpy()
+
+
+class Single(Honest):
+    def sample(self, machine, n):
+        return super().sample(machine, n).float()
+
+
+class WithGradient(Honest):
+    def sample(self, machine, n):
+        return super().sample(machine, n) + 0 * machine.bias
+
+
+class Global(Honest):
+    def sample(self, machine, n):
+        return ExactSampler(int(torch.randint(2**30, ()))).sample(machine, n)
+
+
+class Repeating(Honest):
+    def sample(self, machine, n):
+        return ExactSampler(5).sample(machine, n)
+
+
+class NoReset(Honest):
+    def reset(self):
+        pass
+
+
+class LiveState(Honest):
+    """Gives out the very tensor that it counts in."""
+
+    def __init__(self):
+        self.calls = torch.zeros((), dtype=torch.int64)
+
+    def sample(self, machine, n):
+        self.calls += 1
+        return ExactSampler(int(self.calls)).sample(machine, n)
+
+    def state_dict(self):
+        return {"calls": self.calls}
+
+    def load_state_dict(self, state):
+        self.calls = state["calls"]
+
+    def reset(self):
+        self.calls = torch.zeros((), dtype=torch.int64)
+
+
+class TakesAll(Honest):
+    def load_state_dict(self, state):
+        if "generator" in state:
+            super().load_state_dict(state)
+
+
+class Spoiled(Honest):
+    """Changes first and checks then."""
+
+    def load_state_dict(self, state):
+        self.reset()
+        super().load_state_dict(state)
+
+
+class SharedCopy(Honest):
+    def __deepcopy__(self, memo):
+        return self
+
+
+class NoCopy(Honest):
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+class Wordy(Honest):
+    def settings(self):
+        return {"pair": (1, 2)}
+
+
+class NoJson(Honest):
+    def settings(self):
+        return {"like": torch.zeros(2)}
+
+
+class Meddler(Honest):
+    def sample(self, machine, n):
+        z = super().sample(machine, n)
+        with torch.no_grad():
+            machine.bias[0] += 1e-4
+        return z
+
+
+class Backward(Honest):
+    def mean_energy(self, machine, draws=None):
+        found = super().mean_energy(machine, draws)
+        return 2 * found.detach() - found
+
+
+class Doubled(Honest):
+    def mean_energy(self, machine, draws=None):
+        return 2 * super().mean_energy(machine, draws)
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (Spins, "hold bits, 0 and 1, and these hold"),
+        (TooFew, r"sample\(machine, 7\) returns a tensor of shape"),
+        (OfNumPy, "not a ndarray"),
+        (Single, "have its precision and no gradient"),
+        (WithGradient, "have its precision and no gradient"),
+        (Global, "after load_state_dict"),
+        (Repeating, "two calls give the same draws"),
+        (NoReset, r"after reset\(\) other draws come"),
+        (LiveState, "after load_state_dict"),
+        (TakesAll, "takes the state of another kind"),
+        (Spoiled, "refused has changed the sampler"),
+        (SharedCopy, "a copy and the sampler do not go on"),
+        (NoCopy, "deepcopy of the sampler fails"),
+        (Wordy, "JSON gives"),
+        (NoJson, "not fit for JSON"),
+        (Meddler, "sampling changes the machine's bias"),
+        (Backward, "the gradient of mean_energy is not"),
+        (Doubled, "mean_energy is a scalar near"),
+    ],
+)
+def test_every_broken_promise_is_named(broken, said):
+    with pytest.raises(AssertionError, match=said):
+        check_sampler(broken())
+
+
+def test_a_sampler_of_one_method_keeps_every_promise():
+    sampler = Honest()
+    before = sampler.state_dict()["generator"]
+    check_sampler(sampler)
+    assert torch.equal(sampler.state_dict()["generator"], before)
+
+
+def test_what_cannot_be_checked_ends_in_a_sentence():
+    with pytest.raises(TypeError, match="sampler is an object of a class"):
+        check_sampler(ExactSampler)
+    with pytest.raises(TypeError, match="check_sampler wants a machine"):
+        check_sampler(ExactSampler(), 3)
+    with pytest.raises(ValueError, match="law of 9 units is too long"):
+        check_sampler(ExactSampler(), RBM(4, 5))
+    with pytest.raises(ValueError, match="draws is a whole number"):
+        check_sampler(ExactSampler(), draws=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -169,24 +423,6 @@ def test_exact_draws_list_either_layer_of_an_rbm(n_left, n_right):
     machine = randomise(RBM(n_left, n_right))
     verdict = judge(exact(machine), machine)
     assert verdict.accepted, verdict
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        ExactSampler(),
-        GibbsSampler(persistent=False),
-        TemperingSampler(persistent=False),
-        neal_at(1),
-    ],
-    ids=lambda sampler: type(sampler).__name__,
-)
-def test_draws_have_the_machines_precision_and_no_gradient(sampler, dtype):
-    z = sampler.sample(random_machine("rbm", dtype=dtype), 7)
-    assert z.shape == (7, 8)
-    assert z.dtype == dtype
-    assert not z.requires_grad
 
 
 # Exact sampling of larger machines
@@ -449,6 +685,156 @@ def test_a_number_of_draws_that_is_none_is_refused(n):
     for sampler in (GibbsSampler(), ExactSampler(), annealer):
         with pytest.raises(ValueError, match=f"n is a whole number .* not {n}"):
             sampler.sample(machine, n)
+
+
+# Children that misbehave, or hold what cannot be copied
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "Child returned a NoneType, not a dimod.SampleSet"),
+        ([[0, 1]], "Child returned a list, not a dimod.SampleSet"),
+        (answer([[0, 1]] * 2, [0, 1], num_occurrences=[3, -1]), r"\[3, -1\]"),
+        (
+            answer([[0, 1]] * 2, [0, 1], num_occurrences=[2.0, np.nan]),
+            r"num_occurrences of Child .* not \[2.0, nan\]",
+        ),
+        (
+            answer([[0, 1]] * 2, [0, 1], num_occurrences=[2.0, np.inf]),
+            "more than 64 bits hold",
+        ),
+        (answer([[0, 1]], [0, 1], num_occurrences=[2.5]), r"not \[2.5\]"),
+        (
+            answer([[0, 1]] * 4, [0, 1], num_occurrences=[2**62 - 1] * 4),
+            "more than 64 bits hold",
+        ),
+        (answer([[0, 1]], [0, 1], num_occurrences=[0]), "returned 0 of 2"),
+        (answer(np.zeros((0, 2)), [0, 1]), "returned 0 of 2 reads"),
+    ],
+    ids=str,
+)
+def test_answers_that_are_none_end_in_a_sentence(found, said):
+    sampler = DimodSampler(Child(found))
+    with pytest.raises((TypeError, ValueError), match=said):
+        sampler.sample(BoltzmannMachine(2), 2)
+    assert sampler.state_dict()["calls"] == 0
+
+
+def test_a_read_of_a_thousand_million_is_not_spelled_out():
+    child = Child(
+        answer([[0, 1], [1, 0]], [0, 1], num_occurrences=[10**9, 3 * 10**9])
+    )
+    z = DimodSampler(child).sample(BoltzmannMachine(2), 4000)
+    assert z.shape == (4000, 2)
+    assert abs(z[:, 0].mean() - 0.75) < 0.04
+
+
+def test_variables_that_the_machine_does_not_have_are_left_out():
+    child = Child(answer([[1, 0, 1]], [7, 1, 0]))
+    z = DimodSampler(child).sample(BoltzmannMachine(2), 1)
+    assert z.tolist() == [[1, 0]]
+
+
+class Connected(dimod.Sampler):
+    """As a client of a service: a lock, and draws of another library."""
+
+    parameters = {"num_reads": [], "seed": []}  # noqa: RUF012
+    properties = {}  # noqa: RUF012
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def sample(self, bqm, num_reads, seed):
+        with self.lock:
+            return neal.SimulatedAnnealingSampler().sample(
+                bqm, **neal_at(1).kwargs, num_reads=num_reads, seed=seed
+            )
+
+
+def test_a_child_with_a_lock_is_shared_by_copies():
+    sampler = DimodSampler(Connected())
+    twin = copy.deepcopy(sampler)
+    assert twin.child is sampler.child
+    twin.sample(BoltzmannMachine(2), 1)
+    assert sampler.state_dict()["calls"] == 0
+    check_sampler(sampler)
+
+
+def test_keywords_of_a_child_are_settings_fit_for_json():
+    child = neal.SimulatedAnnealingSampler()
+    start = np.float64(0.5)
+    sampler = DimodSampler(child, seed=3, beta_range=(start, 1.0))
+    settings = sampler.settings()
+    assert json.loads(json.dumps(settings)) == settings
+    assert settings["seed"] == 3
+    assert settings["keywords"]["beta_range"] == [0.5, 1.0]
+    other = DimodSampler(child, seed=3, beta_range=(0.6, 1.0))
+    assert other.settings() != settings
+
+
+def test_a_class_of_a_child_is_no_child():
+    with pytest.raises(TypeError, match="class RandomSampler; make one first"):
+        DimodSampler(dimod.RandomSampler)
+
+
+# States that are restored
+
+
+@pytest.mark.parametrize(
+    ("make", "bad", "said"),
+    [
+        (ExactSampler, {"generator": None}, "is a tensor, not NoneType"),
+        (ExactSampler, {"generator": torch.zeros(3)}, "no random state"),
+        (
+            ExactSampler,
+            {"generator": torch.zeros(16, dtype=torch.uint8)},
+            "no random state",
+        ),
+        (ExactSampler, {}, "holds nothing"),
+        (ExactSampler, None, "holds NoneType"),
+        (ContrastiveDivergence, {"generator": torch.zeros(3)}, "no random st"),
+        (ContrastiveDivergence, {"calls": torch.tensor(1)}, "holds calls"),
+        (lambda: neal_at(1), {"calls": torch.tensor(-1)}, "not -1"),
+        (lambda: neal_at(1), {"calls": torch.tensor(1.5)}, "not 1.5"),
+        (lambda: neal_at(1), {"calls": torch.zeros(2)}, "at least 0, not"),
+        (lambda: neal_at(1), {"calls": 3}, "is a tensor, not int"),
+        (PathIntegralSampler, {"calls": torch.tensor(np.nan)}, "not nan"),
+    ],
+)
+def test_a_state_that_is_none_changes_nothing(make, bad, said):
+    sampler = make()
+    before = sampler.state_dict()
+    with pytest.raises(ValueError, match=said):
+        sampler.load_state_dict(bad)
+    after = sampler.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_contrastive_divergence_goes_on_from_its_state():
+    machine, data = random_machine("rbm"), torch.ones(50, 3)
+    one, other = ContrastiveDivergence(), ContrastiveDivergence()
+    first = one.sample_from(machine, data)
+    state = one.state_dict()
+    second = one.sample_from(machine, data)
+    assert not torch.equal(first, second)
+    other.load_state_dict(state)
+    assert torch.equal(other.sample_from(machine, data), second)
+    other.reset()
+    assert torch.equal(other.sample_from(machine, data), first)
+    twin = copy.deepcopy(one)
+    assert torch.equal(
+        twin.sample_from(machine, data), one.sample_from(machine, data)
+    )
+
+
+@pytest.mark.parametrize("machine", [None, RBM, 3, "rbm"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_what_is_no_machine_is_not_sampled(name, machine):
+    sampler = SAMPLERS[name]()
+    for draw in (sampler.sample, sampler.draw):
+        with pytest.raises(TypeError, match=" wants a machine, an object"):
+            draw(machine, 3)
 
 
 # What a sampler refuses, and what it then leaves as it was

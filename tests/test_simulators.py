@@ -454,7 +454,7 @@ def test_twins_are_decided_by_their_seed(cells):
 
 @pytest.mark.parametrize("shift", [-0.1, np.nan, np.inf, None, [1, 2]])
 def test_a_shift_of_no_use_is_refused(cells, shift):
-    with pytest.raises(ValueError, match="shift is a number of at least 0"):
+    with pytest.raises(ValueError, match="shift is a finite number at least 0"):
         split_into_twins(cells, shift=shift)
 
 
@@ -480,3 +480,35 @@ def test_a_cell_with_an_empty_half_is_refused():
 def test_nothing_heavy_is_imported_with_the_module():
     names = {"anndata", "scanpy", "pandas"} & set(vars(simulators))
     assert not names
+
+
+@pytest.mark.parametrize("types", ["beta", [], ["beta", "beta"], [["beta"]]])
+def test_types_are_a_list_of_names(types):
+    with pytest.raises(
+        ValueError, match="types is a list|is no cell|one twice"
+    ):
+        fit_types(10, types)
+
+
+@pytest.mark.parametrize("stops", [("acinar",), (), ("acinar", "liver")])
+def test_a_way_leads_through_types_that_were_fitted(stops):
+    with pytest.raises(ValueError, match="^stops are two or more of acinar, "):
+        path_shares(fit_types(10, PATH), stops, [0.5])
+
+
+@pytest.mark.parametrize("time", [[-0.1], [1.1], [np.nan], 0.5, [[0.5]]])
+def test_a_time_off_the_way_is_refused(time):
+    with pytest.raises(ValueError, match=r"^time is one number in \[0, 1\]"):
+        path_shares(fit_types(10, PATH), PATH, time)
+
+
+def test_twins_of_cells_in_a_nullable_index(cells):
+    wanted = split_into_twins(cells, seed=4)
+    cells = cells.copy()
+    for table in (cells.obs, cells.var):
+        table.index = pd.Index(pd.array(list(table.index), dtype="string"))
+    found = split_into_twins(cells, seed=4)
+    assert (found.X != wanted.X).nnz == 0
+    assert list(found.obs_names) == list(wanted.obs_names)
+    assert list(found.obs["twin"]) == list(wanted.obs["twin"])
+    assert list(found.var_names) == list(wanted.var_names)

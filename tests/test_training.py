@@ -1,29 +1,37 @@
 """Training: it learns, repeats itself, and survives being killed."""
 
 import copy
+import ctypes
+import errno
 import json
 import math
 import multiprocessing
+import os
 import random
 import signal
 
 import numpy as np
 import pytest
 import torch
+from faults import kills
 from synthetic import (
     FIT,
+    TO_KILL,
     fit_to_kill,
-    model_to_kill,
     train_and_die,
     two_clusters,
     unchanged,
 )
 
 from qbmvae_mini.cells.counts import Cells
-from qbmvae_mini.latents import BernoulliLatent
+from qbmvae_mini.estimates import Bracket
+from qbmvae_mini.latents import BernoulliLatent, GaussianLatent
 from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
-from qbmvae_mini.samplers import GibbsSampler
-from qbmvae_mini.vae import NegativeBinomial, checkpoints, training
+from qbmvae_mini.samplers import GibbsSampler, Sampler
+from qbmvae_mini.vae import VAE, NegativeBinomial, training
+from qbmvae_mini.vae.checkpoints import state_tensors
+from qbmvae_mini.vae.storage import read_tensors, write_tensors
+from qbmvae_mini.vae.surroundings import seeded
 
 MAKE = {
     "gaussian": lambda adata, **k: GaussianVAE(adata, n_latent=3, **k),
@@ -45,12 +53,13 @@ def weights(model):
     ).clone()
 
 
-class Stops:
+class Stops(Sampler):
     """Gibbs sampling that does something else at one of its calls."""
 
     def __init__(self, call, act):
         self.left, self.act = call, act
         self.child = GibbsSampler(chains=16, sweeps=1)
+        self.draws = 16
 
     def sample(self, machine, n):
         self.left -= 1
@@ -114,64 +123,77 @@ def test_history_has_one_entry_an_epoch_with_finite_nats(name, adata):
     assert [entry["epoch"] for entry in history] == list(range(23))
     assert all(math.isfinite(entry["loss"]) for entry in history)
     validated = [e["epoch"] for e in history if "validation" in e]
-    assert validated == list(range(EVERY - 1, 23, EVERY))
+    assert validated == [*range(EVERY - 1, 23, EVERY), 22]  # the last one too
     assert all(history[e]["validation"] < 0 for e in validated)
     json.dumps(history, allow_nan=False)
 
 
 @pytest.fixture
-def watched(monkeypatch):
-    """A model stopped early, and what it was at each validation."""
+def scored(monkeypatch):
+    """Every call of `VAE.log_likelihood`: what the model was, and its noise."""
     seen = []
-    validate = training._validate
+    score = VAE.log_likelihood
 
-    def watch(vae, *rest):
-        noise, then = torch.get_rng_state(), copy.deepcopy(vae.state_dict())
-        score = validate(vae, *rest)
-        seen.append((score, then, noise, rest))
-        return score
+    def watch(vae, x, batch, *rest, **more):
+        if not seen or seen[-1][0] is not vae or len(rest) == 1:
+            then = copy.deepcopy(vae.state_dict())
+            seen.append((vae, then, torch.get_rng_state()))
+        return score(vae, x, batch, *rest, **more)
 
     monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
-    monkeypatch.setattr(training, "_validate", watch)
+    monkeypatch.setattr(VAE, "log_likelihood", watch)
+    return seen
+
+
+@pytest.fixture
+def stopped(scored):
+    """A model stopped early, and what it was at each validation."""
     model = QBMVAE(two_clusters(), n_latent=8)
     model.fit(
         200, lr=0.02, kl_warmup=3, validation=0.2, patience=4, progress=False
     )
-    return model, seen, validate
+    return model, list(scored)
 
 
-def test_early_stopping_restores_the_best_weights(watched):
-    model, seen, _ = watched
-    scores = [entry["validation"] for entry in model.history_]
+def best_of(history):
+    """The epoch of the best validation that may be chosen."""
+    chosen = [e for e in history if e["candidate"]]
+    return max(chosen, key=lambda e: e["validation"])["epoch"]
+
+
+def test_early_stopping_restores_the_best_weights(stopped):
+    model, seen = stopped
     # Below full KL weight (the first two epochs) nothing is judged.
-    best = 2 + int(np.argmax(scores[2:]))
-    assert len(scores) == best + 1 + 4 < 200
+    chosen = [entry["candidate"] for entry in model.history_]
+    assert chosen == [False, False] + [True] * (len(chosen) - 2)
+    best = best_of(model.history_)
+    assert len(model.history_) == len(seen) == best + 1 + 4 < 200
     restored = model.module.state_dict()
     for name, value in seen[best][1].items():
-        if not name.endswith("log_z"):  # estimated in the validation itself
-            assert torch.equal(restored[name], value), name
+        assert torch.equal(restored[name], value), name
     assert not torch.equal(
         restored["decoder.0.weight"], seen[-1][1]["decoder.0.weight"]
     )
 
 
-def test_the_validation_in_history_can_be_worked_out_again(watched):
-    model, seen, validate = watched
-    scores = [entry["validation"] for entry in model.history_]
-    assert scores == [score for score, *_ in seen]
-    best = 2 + int(np.argmax(scores[2:]))
-    _, _, noise, rest = seen[best]
-    with torch.random.fork_rng():
-        torch.set_rng_state(noise)
-        again = validate(model.module, *rest)
-    assert again == pytest.approx(scores[best], abs=1e-4)
-    # And by the public way, with other noise.
+def test_the_validation_in_history_can_be_worked_out_again(stopped):
+    model, seen = stopped
+    best = best_of(model.history_)
+    score = model.history_[best]["validation"]
     held_out, train = model._split(0.2)
     assert len(held_out) == 24
     assert set(held_out) | set(train) == set(range(120))
+    x, batch = next(model._cells[held_out].minibatches(24))
+    with torch.random.fork_rng():
+        torch.set_rng_state(seen[best][2])
+        again = model.module.log_likelihood(
+            x, batch, training.VALIDATION_SAMPLES
+        )
+    assert again.mean() == pytest.approx(score, abs=1e-4)
+    # And by the public way, with other noise.
     samples = training.VALIDATION_SAMPLES
     public = model.get_log_likelihood(two_clusters()[held_out], samples)
-    assert public.mean() == pytest.approx(scores[best], abs=0.3)
+    assert public.mean() == pytest.approx(score, abs=0.3)
 
 
 def test_scores_of_the_warm_up_and_vague_ones_are_not_judged(
@@ -181,17 +203,42 @@ def test_scores_of_the_warm_up_and_vague_ones_are_not_judged(
     scores = [-1, -1, -1, -8, None, -9, None, -7, None, -8, -9, -10]
     kept = []
 
-    def validate(vae, *rest):
-        kept.append(copy.deepcopy(vae.state_dict()))
-        return scores[len(kept) - 1]
+    def log_likelihood(vae, x, batch, n):
+        return torch.full((len(batch),), float(scores[len(kept) - 1]))
+
+    def estimate_log_z(latent, effort):
+        kept.append(copy.deepcopy(model.module.state_dict()))
+        width = 5.0 if scores[len(kept) - 1] is None else 0.1
+        return Bracket(0.0, 0.0, width)
 
     monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
-    monkeypatch.setattr(training, "_validate", validate)
+    monkeypatch.setattr(VAE, "log_likelihood", log_likelihood)
+    monkeypatch.setattr(GaussianLatent, "estimate_log_z", estimate_log_z)
     model = GaussianVAE(adata, n_latent=3)
-    model.fit(50, kl_warmup=4, patience=3, progress=False)
+    # Said once, however often it is so.
+    with pytest.warns(UserWarning, match="epoch 4 log Z is known to 5 n") as w:
+        model.fit(50, kl_warmup=4, patience=3, progress=False)
+    assert len(w) == 1
+    assert w[0].filename == __file__
     assert [entry["validation"] for entry in model.history_] == scores
+    assert [entry["log_z_width"] for entry in model.history_] == [
+        5.0 if score is None else 0.1 for score in scores
+    ]
     for name, value in model.module.state_dict().items():
         assert torch.equal(value, kept[scores.index(-7)][name])
+
+
+def test_the_epochs_after_the_last_regular_validation_count(adata, scored):
+    """The last epoch is validated also where the number is an odd one."""
+    training.VALIDATE_EVERY = 10  # put back by `scored`
+    settings = FIT | {"kl_warmup": 0, "lr": 0.01}
+    ten = GaussianVAE(adata, n_latent=3).fit(**settings | {"max_epochs": 10})
+    more = GaussianVAE(adata, n_latent=3).fit(**settings | {"max_epochs": 19})
+    assert best_of([e for e in more.history_ if "candidate" in e]) == 18
+    assert not torch.equal(weights(ten), weights(more))
+    last = scored[-1][1]
+    for name, value in more.module.state_dict().items():
+        assert torch.equal(value, last[name]), name
 
 
 def test_the_seed_picks_the_validation_cells(adata):
@@ -222,25 +269,22 @@ def test_without_validation_the_last_weights_stay(adata):
 def test_the_kl_weight_rises_to_what_was_asked(
     weight, warmup, adata, monkeypatch
 ):
-    trained, validated = [], []
-    train, validate = training._train_epoch, training._validate
+    trained, validated = set(), set()
+    elbo = VAE.elbo
 
-    def watch_training(*args):
-        trained.append(args[-2])
-        return train(*args)
+    def watch(vae, x, batch, kl_weight):
+        (trained if vae.training else validated).add(kl_weight)
+        return elbo(vae, x, batch, kl_weight)
 
-    def watch_validation(*args):
-        validated.append(args[-1])
-        return validate(*args)
-
-    monkeypatch.setattr(training, "_train_epoch", watch_training)
-    monkeypatch.setattr(training, "_validate", watch_validation)
+    monkeypatch.setattr(VAE, "elbo", watch)
     model = GaussianVAE(adata, n_latent=3)
     model.fit(**FIT | {"kl_warmup": warmup, "kl_weight": weight})
     rise = [0.25, 0.5, 0.75] if warmup else []
     expected = [weight * share for share in rise + [1] * (12 - len(rise))]
-    assert trained == pytest.approx(expected)
-    assert validated == [weight]
+    said = [entry["kl_weight"] for entry in model.history_]
+    assert said == pytest.approx(expected)
+    assert trained == set(said)
+    assert validated == ({weight} if weight != 1 else set())
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -302,8 +346,10 @@ def test_a_refused_training_leaves_the_model_what_it_was(adata, tmp_path):
         {"lr": -1.0, "kl_weight": 0},
         {"kl_weight": -1},
         {"validation": 3, "kl_weight": 0},
+        {"device": "warp", "kl_weight": 0},
+        {"progress": "no", "kl_weight": 0},
     ):
-        with pytest.raises(ValueError, match="not -1|not 3"):
+        with pytest.raises((TypeError, ValueError), match=", not .*[13pow]"):
             trained.fit(**FIT | settings)
     GaussianVAE(adata, n_latent=3).fit(**FIT, resume=path)
     with pytest.raises(ValueError, match="kl_weight was 1.0, is 0.0"):
@@ -311,7 +357,7 @@ def test_a_refused_training_leaves_the_model_what_it_was(adata, tmp_path):
     assert np.isfinite(trained.get_log_likelihood()).all()
 
     without = GaussianVAE(adata, n_latent=3).fit(**FIT, kl_weight=0)
-    with pytest.raises(ValueError, match="lr, the learning rate"):
+    with pytest.raises(ValueError, match="lr is a finite number above 0"):
         without.fit(**FIT | {"lr": -1.0})
     with pytest.raises(ValueError, match="trained with kl_weight=0"):
         without.get_log_likelihood()
@@ -386,17 +432,30 @@ def test_a_single_cell_can_be_trained_on(name, adata):
         ({"batch_size": 0}, "batch_size is a whole number of at least 1"),
         ({"kl_warmup": -1}, "kl_warmup is a whole number of at least 0"),
         ({"patience": 0}, "patience is a whole number of at least 1"),
-        ({"lr": 0}, "lr, the learning rate, is above 0, not 0"),
-        ({"lr": math.nan}, "lr, the learning rate, is above 0, not nan"),
-        ({"kl_weight": -0.5}, "kl_weight is a finite number of at least 0, no"),
+        ({"max_epochs": True}, "max_epochs is a whole number.*not True"),
+        ({"batch_size": np.float64(32)}, "batch_size is a whole number"),
+        ({"batch_size": np.array(32)}, "batch_size is a whole number"),
+        ({"lr": 0}, "lr is a finite number above 0, not 0"),
+        ({"lr": math.nan}, "lr is a finite number above 0, not nan"),
+        ({"lr": math.inf}, "lr is a finite number above 0, not inf"),
+        ({"lr": True}, "lr is a finite number above 0, not True"),
+        ({"lr": "1e-3"}, "lr is a finite number above 0, not '1e-3'"),
+        ({"lr": np.array(1e-3)}, "lr is a finite number.*not array"),
+        ({"kl_weight": -0.5}, "kl_weight is a finite number at least 0, not -"),
         ({"kl_weight": math.nan}, "kl_weight is a finite number.*not nan"),
         ({"kl_weight": math.inf}, "kl_weight is a finite number.*not inf"),
         ({"kl_weight": "1"}, "kl_weight is a finite number.*not '1'"),
         ({"kl_weight": None}, "kl_weight is a finite number.*not None"),
-        ({"validation": -0.1}, "from 0 to below 1, not -0.1"),
-        ({"validation": 1}, "validation is a share.*below 1, not 1"),
-        ({"validation": 10}, "validation is a share.*below 1, not 10"),
-        ({"validation": math.nan}, "validation is a share.*not nan"),
+        ({"validation": -0.1}, "at least 0 and below 1, not -0.1"),
+        ({"validation": 1}, "validation is.*below 1, not 1"),
+        ({"validation": 10}, "validation is.*below 1, not 10"),
+        ({"validation": math.nan}, "validation is.*not nan"),
+        ({"validation": "0.1"}, "validation is.*not '0.1'"),
+        ({"device": "abacus"}, "device is 'auto'.*not 'abacus'"),
+        ({"device": "meta"}, "device is 'auto'.*not 'meta'"),
+        ({"device": None}, "device is 'auto'.*not None"),
+        ({"device": "cuda:97"}, "'cuda:97', and PyTorch finds"),
+        ({"device": "mps:3"}, "'mps:3', and PyTorch finds"),
         ({"validation": 0.001}, "leaves 0 to validate and 120 to train"),
         ({"validation": 0.999}, "leaves 120 to validate and 0 to train"),
     ],
@@ -516,33 +575,281 @@ def test_scoring_before_training_changes_nothing(adata):
     assert asked.fit(**FIT).history_ == plain.fit(**FIT).history_
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_an_interrupted_model_answers_without_dropout(adata, error):
-    def act(machine):
-        raise error
+class Interrupted(GaussianLatent):
+    """Interrupts the first training at one of its mini-batches."""
 
-    model = QBMVAE(adata, n_latent=8, sampler=Stops(7, act))
+    def __init__(self, n, step, error=KeyboardInterrupt):
+        super().__init__(n)
+        self.left, self.error = step, error
+
+    def settings(self):
+        return {"kind": "GaussianLatent", "n_latent": self.n_latent}
+
+    def kl(self, params):
+        if self.training:
+            self.left -= 1
+        if self.left == 0:
+            # The gradient of this step is there and not yet used.
+            params.register_hook(self._stop)
+        return super().kl(params)
+
+    def _stop(self, gradient):
+        raise self.error("stopped")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_model_has_what_was_found_so_far(adata, error):
+    settings = FIT | {"max_epochs": 40, "lr": 0.01}
+    whole = CellVAE(adata, GaussianLatent(3))
+    whole.fit(**settings | {"max_epochs": 2 * EVERY})
+    # Three steps an epoch: in epoch 25, validated after 10 and after 20.
+    model = CellVAE(adata, Interrupted(3, 3 * 25 + 2, error))
     state = torch.get_rng_state()
     with unchanged(adata), pytest.raises(error):
-        model.fit(**FIT)
+        model.fit(**settings)
     assert torch.equal(torch.get_rng_state(), state)
+    assert len(model.history_) == 25
+    assert model.history_[: 2 * EVERY] == whole.history_
+    assert torch.equal(weights(model), weights(whole))
+    assert all(p.grad is None for p in model.module.parameters())
     assert not model.module.training
     first, second = (model.get_log_likelihood() for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_an_interrupt_before_any_validation_leaves_the_average(adata):
+    model = CellVAE(adata, Interrupted(3, 3 * 5 + 2))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(**FIT)
+    assert [entry["epoch"] for entry in model.history_] == [0, 1, 2, 3, 4]
+    assert all(p.grad is None for p in model.module.parameters())
+
+
+@pytest.mark.parametrize("step", [1, 4, 3 * EVERY + 1, 3 * EVERY + 2, 59])
+def test_an_interrupted_run_goes_on_to_the_same_numbers(step, adata, tmp_path):
+    settings = FIT | {"max_epochs": 23, "resume": tmp_path / "run"}
+    whole = CellVAE(adata, GaussianLatent(3)).fit(**FIT | {"max_epochs": 23})
+    model = CellVAE(adata, Interrupted(3, step))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(**settings)
+    assert_same(model.fit(**settings), whole)
+
+
+def test_a_gradient_that_was_left_is_no_part_of_a_training(adata):
+    whole = GaussianVAE(adata, n_latent=3).fit(**FIT)
+    model = GaussianVAE(adata, n_latent=3)
+    for weight in model.module.parameters():
+        weight.grad = torch.ones_like(weight)
+    assert_same(model.fit(**FIT), whole)
+
+
+def test_an_interrupt_of_a_sampler_leaves_a_model_that_answers(adata):
+    def act(machine):
+        raise KeyboardInterrupt
+
+    model = QBMVAE(adata, n_latent=8, sampler=Stops(7, act))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(**FIT)
+    assert len(model.history_) == 2
+    first, second = (model.get_log_likelihood() for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_second_training_leaves_the_history_of_the_first_alone(adata):
+    model = GaussianVAE(adata, n_latent=3).fit(**FIT)
+    first = model.history_
+    model.fit(**FIT | {"max_epochs": 2})
+    assert len(first) == FIT["max_epochs"]
+    assert len(model.history_) == 2
+
+
+# Steps
+
+
+@pytest.mark.parametrize(("scale", "clipped"), [(1e6, True), (1e-6, False)])
+def test_a_large_gradient_is_scaled_down_and_a_small_one_is_not(
+    scale, clipped, adata, monkeypatch
+):
+    """What Adam is given: the direction stays, the length is 20 at most."""
+    forward = VAE.forward
+    monkeypatch.setattr(
+        VAE, "forward", lambda vae, *a: scale * forward(vae, *a)
+    )
+    given, step = [], torch.optim.Adam.step
+
+    def watch(optimizer, *args):
+        group = optimizer.param_groups[0]["params"]
+        parts = [p.grad.flatten() for p in group if p.grad is not None]
+        given.append(torch.cat(parts).clone())
+        return step(optimizer, *args)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watch)
+    settings = FIT | {"max_epochs": 1, "validation": 0, "batch_size": 120}
+    model = GaussianVAE(adata, n_latent=3, dropout=0)
+    before = copy.deepcopy(model)
+    model.fit(**settings)
+    assert len(given) == 1
+    # The same gradient by hand, with the same noise and order of cells.
+    order = np.random.default_rng([0, 0]).permutation(120)
+    x, batch = next(before._cells.minibatches(120, order=order))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        before.module.train()(x, batch, 0.5).mean().backward()
+    parts = [p.grad.flatten() for p in before.module.parameters()]
+    expected = torch.cat(parts)
+    if clipped:
+        assert expected.norm() > 20
+        expected = expected * 20 / expected.norm()
+        assert given[0].norm() == pytest.approx(20, rel=1e-4)
+    torch.testing.assert_close(given[0], expected, rtol=1e-3, atol=1e-6)
+
+
+# Surroundings
+
+LAUNCHERS = {
+    "SLURM": {
+        "SLURM_JOB_ID": "1",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NTASKS": "4",
+        "SLURM_PROCID": "3",
+        "SLURM_LOCALID": "3",
+        "SLURM_NODEID": "1",
+        "SLURM_NODELIST": "n1",
+    },
+    "torchrun": {
+        "RANK": "3",
+        "LOCAL_RANK": "3",
+        "GROUP_RANK": "1",
+        "WORLD_SIZE": "4",
+        "LOCAL_WORLD_SIZE": "4",
+        "MASTER_ADDR": "nowhere",
+        "MASTER_PORT": "1",
+        "TORCHELASTIC_RUN_ID": "a",
+    },
+    "MPI": {
+        "OMPI_COMM_WORLD_RANK": "3",
+        "OMPI_COMM_WORLD_SIZE": "4",
+        "PMI_RANK": "3",
+        "PMI_SIZE": "4",
+    },
+    "LSF": {
+        "LSB_JOBID": "1",
+        "LSB_DJOB_RANKFILE": "no",
+        "JSM_NAMESPACE_SIZE": "4",
+    },
+    "fabric run": {
+        "LT_CLI_USED": "1",
+        "LT_ACCELERATOR": "cuda",
+        "LT_STRATEGY": "ddp",
+        "LT_DEVICES": "4",
+        "LT_NUM_NODES": "2",
+        "LT_PRECISION": "bf16-mixed",
+    },
+    "another seed": {"PL_GLOBAL_SEED": "5", "NODE_RANK": "2"},
+}
+
+
+@pytest.fixture(scope="module")
+def at_home():
+    """A run of one process without any launcher."""
+    return qbm(two_clusters()).fit(**FIT)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_no_launcher_changes_a_run_of_one_process(
+    launcher, adata, at_home, monkeypatch
+):
+    for name, value in LAUNCHERS[launcher].items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    assert_same(qbm(adata).fit(**FIT), at_home)
+    assert dict(os.environ) == before
+
+
+def test_apples_gpu_is_used_only_when_named(adata, at_home, monkeypatch):
+    from lightning_fabric.accelerators.mps import MPSAccelerator
+
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    model = qbm(adata).fit(**FIT)
+    assert_same(model, at_home)
+    assert next(model.module.parameters()).device.type == "cpu"
+
+
+def test_the_cpu_may_be_named(adata, at_home):
+    for device in ("cpu", torch.device("cpu")):
+        assert_same(qbm(adata).fit(**FIT, device=device), at_home)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_here_is_one_sentence(device, adata, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=f"'{device}', and PyTorch finds 0"):
+        qbm(adata).fit(**FIT, device=device)
+
+
+def test_another_default_dtype_changes_no_training(adata, at_home):
+    model = qbm(adata)
+    torch.set_default_dtype(torch.float64)
+    try:
+        model.fit(**FIT)
+        assert torch.get_default_dtype() == torch.float64
+        doubled = qbm(adata)
+        doubled.module.double()
+        with pytest.raises(ValueError, match=r"is torch.float64.*\.float\(\)"):
+            doubled.fit(**FIT)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_same(model, at_home)
+
+
+def test_threads_that_another_library_has_reset_change_nothing(adata, at_home):
+    """As numba does: OpenMP's number in one thread, behind torch's back."""
+    before = torch.get_num_threads()
+    openmp = ctypes.CDLL(None)
+    openmp.omp_set_num_threads(before + 1)
+    try:
+        assert torch.get_num_threads() == before + 1
+        with seeded(0):
+            assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_numbers_of_numpy_are_plain_ones(adata, tmp_path):
+    plain = {
+        "max_epochs": 12,
+        "batch_size": 50,
+        "kl_warmup": 2,
+        "patience": 3,
+        "kl_weight": 0.5,
+        "lr": float(np.float32(3e-3)),
+        "validation": 0.25,
+    }
+    path = tmp_path / "run"
+    model = GaussianVAE(adata, n_latent=3).fit(**plain, progress=False)
+    numpy = {
+        name: (np.int64 if isinstance(value, int) else np.float32)(value)
+        for name, value in plain.items()
+    }
+    other = GaussianVAE(adata, n_latent=3)
+    other.fit(**numpy, progress=np.False_, resume=path)
+    assert_same(other, model)
+    json.dumps(other.history_)
+    GaussianVAE(adata, n_latent=3).fit(**plain, progress=False, resume=path)
 
 
 # Checkpoints
 
 
 def assert_same(one, other):
-    """Same losses, validations and weights, to 1e-6."""
-    assert len(one.history_) == len(other.history_)
-    for a, b in zip(one.history_, other.history_, strict=True):
-        assert a.keys() == b.keys()
-        assert list(a.values()) == pytest.approx(list(b.values()), rel=1e-6)
-    torch.testing.assert_close(
-        weights(one), weights(other), rtol=1e-6, atol=1e-6
-    )
+    """Same losses, validations, weights and chains, to the last bit."""
+    assert one.history_ == other.history_
+    found, again = state_tensors(one.module), state_tensors(other.module)
+    assert found.keys() == again.keys()
+    for name, value in found.items():
+        assert torch.equal(value, again[name]), name
 
 
 @pytest.fixture(scope="module")
@@ -563,7 +870,7 @@ def new_process():
 
 def epochs_done(path):
     """Epochs in a checkpoint, which must not be torn."""
-    return len(checkpoints.read_tensors(path)[1]["history"])
+    return len(read_tensors(path)[1]["history"])
 
 
 @pytest.mark.parametrize("sampler", ["gibbs", "neal"])
@@ -572,63 +879,46 @@ def test_a_training_killed_again_and_again_ends_the_same(
 ):
     checkpoint = tmp_path / "run.safetensors"
     deaths = [
-        ("in the middle of writing", 0, 0),
+        # Each process writes once before it begins.
+        ("in the middle of writing", 0, None),
+        ("in the middle of writing", 1, 0),
         ("in the middle of an epoch", 1, 1),
-        ("in the middle of writing", 2, 3),
-        ("before renaming", 2, 5),
-        ("after renaming", 2, 8),
+        ("in the middle of writing", 3, 3),
+        ("before renaming", 3, 5),
+        ("after renaming", 3, 8),
         ("in the middle of an epoch", 3, 11),
     ]
     for moment, saves, done in deaths:
         process = new_process(tmp_path, sampler, moment, saves)
         process.join()
         assert process.exitcode == -signal.SIGKILL, moment
-        assert (epochs_done(checkpoint) if done else 0) == done
-        assert checkpoint.exists() == (done > 0)
-        left_over = tmp_path / "run.safetensors.new"
+        there = checkpoint.exists()
+        assert (epochs_done(checkpoint) if there else None) == done, moment
+        # One at most: the next process clears what the last one left.
         torn = moment in ("in the middle of writing", "before renaming")
-        assert left_over.exists() == torn
+        assert len(list(tmp_path.glob(".*"))) == torn
     process = new_process(tmp_path, sampler, None, 0)
     process.join()
     assert process.exitcode == 0
 
     monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
-    whole = fit_to_kill(model_to_kill(sampler))
+    whole = fit_to_kill(TO_KILL[sampler]())
     resumed = QBMVAE.load(
         tmp_path / "done",
         two_clusters(),
-        sampler=model_to_kill(sampler).module.latent.sampler,
+        sampler=TO_KILL[sampler]().module.latent.sampler,
     )
     assert_same(resumed, whole)
+    assert not list(tmp_path.glob(".*"))
     assert len(whole.history_) == 16
     # Chains, or the number of calls, go on the same too.
-    np.testing.assert_array_equal(resumed.generate(9).X, whole.generate(9).X)
+    assert resumed.generate(9).to_df().equals(whole.generate(9).to_df())
 
 
-@pytest.mark.parametrize("sampler", ["gibbs", "neal"])
-def test_a_training_killed_at_random_ends_the_same(
-    sampler, new_process, tmp_path, monkeypatch
-):
-    checkpoint = tmp_path / "run.safetensors"
-    killed = done = 0
-    for _ in range(5):
-        seconds = random.uniform(0.01, 0.1)  # all epochs take 0.2 or so
-        process = new_process(tmp_path, sampler, seconds, 0)
-        process.join()
-        killed += process.exitcode == -signal.SIGVTALRM
-        before, done = done, checkpoint.exists() and epochs_done(checkpoint)
-        assert done >= before
-    assert killed > 0
-    process = new_process(tmp_path, sampler, None, 0)
-    process.join()
-    monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
-    whole = fit_to_kill(model_to_kill(sampler))
-    resumed = QBMVAE.load(
-        tmp_path / "done",
-        two_clusters(),
-        sampler=model_to_kill(sampler).module.latent.sampler,
-    )
-    assert_same(resumed, whole)
+def test_a_training_killed_at_random_ends_the_same():
+    rows = kills.run(6, ["gibbs", "gaussian", "mixture"])
+    assert sum(killed for _, killed, _ in rows.values()) == 6
+    assert all(apart == 0.0 for *_, apart in rows.values())
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -643,30 +933,17 @@ def test_a_longer_run_may_go_on_from_a_shorter_one(
     MAKE[name](adata).fit(**shorter)
     assert epochs_done(checkpoint) == EVERY
     resumed = MAKE[name](adata).fit(**settings, resume=checkpoint)
-    assert resumed.history_ == whole.history_
-    assert torch.equal(weights(resumed), weights(whole))
+    assert_same(resumed, whole)
 
 
 def test_a_finished_run_is_not_trained_again(adata, tmp_path, monkeypatch):
     settings = FIT | {"max_epochs": 2 * EVERY, "resume": tmp_path / "run"}
     first = GaussianVAE(adata, n_latent=3).fit(**settings)
-    monkeypatch.setattr(training, "_train_epoch", None)
+    before = (tmp_path / "run").read_bytes()
+    monkeypatch.setattr(VAE, "forward", None)
     again = GaussianVAE(adata, n_latent=3).fit(**settings)
     assert_same(first, again)
-
-
-def test_a_left_over_half_written_file_does_no_harm(adata, tmp_path):
-    checkpoint = tmp_path / "run"
-    settings = FIT | {"max_epochs": EVERY}
-    (tmp_path / "run.new").write_bytes(b"half a fi")
-    first = GaussianVAE(adata, n_latent=3).fit(**settings, resume=checkpoint)
-    assert epochs_done(checkpoint) == EVERY
-    (tmp_path / "run.new").write_bytes(b"half a fi")
-    longer = settings | {"max_epochs": 2 * EVERY}
-    again = GaussianVAE(adata, n_latent=3).fit(**longer, resume=checkpoint)
-    assert again.history_[:EVERY] == first.history_
-    assert epochs_done(checkpoint) == 2 * EVERY
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run").read_bytes() == before
 
 
 @pytest.fixture(scope="module")
@@ -687,11 +964,19 @@ def deeper():
     ("make", "setting", "words"),
     [
         (MAKE["qbm"], {}, "latent was GaussianLatent, is BoltzmannLatent"),
-        (lambda a: GaussianVAE(a, n_latent=4), {}, "weights was"),
-        (lambda a: MAKE["gaussian"](a, n_hidden=8), {}, "weights was"),
+        (lambda a: GaussianVAE(a, n_latent=4), {}, "number of weights was"),
+        (
+            lambda a: MAKE["gaussian"](a, n_hidden=8),
+            {},
+            "n_hidden was 128, is 8",
+        ),
         (lambda a: MAKE["gaussian"](a, seed=3), {}, "seed was 0, is 3"),
         (lambda a: MAKE["gaussian"](a[:60]), {}, "cells was 108, is 54"),
-        (lambda a: MAKE["gaussian"](deeper()), {}, "UMIs was"),
+        (
+            lambda a: MAKE["gaussian"](deeper()),
+            {},
+            "counts of the cells differ",
+        ),
         (MAKE["gaussian"], {"lr": 0.1}, "lr was 0.003, is 0.1"),
         (MAKE["gaussian"], {"batch_size": 7}, "batch_size was 50, is 7"),
         (MAKE["gaussian"], {"kl_warmup": 9}, "kl_warmup was 2, is 9"),
@@ -707,6 +992,184 @@ def test_the_checkpoint_of_another_run_is_refused(
     with pytest.raises(ValueError, match=f"of another run.*{words}.*remove"):
         make(adata).fit(**FIT | setting, resume=checkpoint)
     assert checkpoint.read_bytes() == before
+
+
+def renamed(adata, gene=None, batch=None):
+    adata = adata.copy()
+    if gene:
+        names = adata.var_names.to_series().replace(*gene)
+        adata.var_names = names.to_numpy()
+    if batch:
+        adata.obs["batch"] = adata.obs["batch"].replace(*batch)
+    return adata
+
+
+def qbm(adata, **more):
+    return QBMVAE(adata, n_latent=8, batch_key="batch", **more)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda a: qbm(a[:, ::-1].copy()), "genes differ, the first at pla"),
+        (lambda a: qbm(renamed(a, gene=("gene3", "x"))), "was gene3, is x"),
+        (lambda a: qbm(renamed(a, batch=("left", "z"))), "was left, is right"),
+        (lambda a: qbm(a, relaxation="score function"), "latent relaxation"),
+        (lambda a: qbm(a, dropout=0.5), "dropout was 0.1, is 0.5"),
+        (lambda a: qbm(a, sampler=GibbsSampler(sweeps=1)), "sweeps was 5, is"),
+        (lambda a: qbm(a, negatives=7), "negatives was 256, is 7"),
+    ],
+)
+def test_a_refused_resume_leaves_model_and_file_as_they_were(
+    make, words, adata, tmp_path
+):
+    path = tmp_path / "run"
+    qbm(adata).fit(**FIT, resume=path)
+    before = path.read_bytes()
+    model = make(adata).fit(3, kl_warmup=0, progress=False)
+    history, state = model.history_, state_of(model)
+    with pytest.raises(ValueError, match=f"of another run.*{words}") as error:
+        model.fit(**FIT, resume=path)
+    assert len(str(error.value)) < 500
+    assert model.history_ == history
+    assert_equal(state_of(model), state)
+    assert path.read_bytes() == before
+
+
+def state_of(model):
+    """A copy of weights and chains."""
+    found = state_tensors(model.module)
+    return {name: value.clone() for name, value in found.items()}
+
+
+def assert_equal(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, rtol=0, atol=0, equal_nan=True, msg=name
+        )
+
+
+def test_a_part_that_refuses_its_state_has_all_put_back(
+    adata, tmp_path, monkeypatch
+):
+    path = tmp_path / "run"
+    qbm(adata).fit(**FIT, resume=path)
+    model = qbm(adata).fit(3, kl_warmup=0, progress=False)
+    history, state = model.history_, state_of(model)
+    load = GibbsSampler.load_state_dict
+    count = iter(range(9))
+
+    def refuse(sampler, given):
+        if next(count) == 0:
+            raise ValueError("not mine")
+        load(sampler, given)
+
+    monkeypatch.setattr(GibbsSampler, "load_state_dict", refuse)
+    with pytest.raises(ValueError, match="not mine"):
+        model.fit(**FIT, resume=path)
+    assert model.history_ == history
+    assert_equal(state_of(model), state)
+
+
+def test_a_run_goes_on_with_another_sampler_by_new_chains(adata, tmp_path):
+    path = tmp_path / "run"
+    longer = FIT | {"max_epochs": 2 * EVERY}
+    TO_KILL["neal"]().fit(**FIT, resume=path)
+    other = TO_KILL["gibbs"]()
+    words = "latent sampler was DimodSampler, is Gibbs.*; go on.* new_chains=T"
+    with pytest.raises(ValueError, match=words):
+        other.fit(**longer, resume=path)
+    other.fit(**longer, resume=path, new_chains=True)
+    first = read_tensors(path)[1]["history"][:EVERY]
+    assert len(other.history_) == 2 * EVERY
+    assert other.history_[:EVERY] == first
+    # From now on it is a run of the new sampler.
+    third = TO_KILL["gibbs"]().fit(**longer | {"max_epochs": 23}, resume=path)
+    assert len(third.history_) == 23
+    # But no other difference is let pass.
+    with pytest.raises(ValueError, match="lr was 0.003, is 0.1"):
+        other.fit(**longer | {"lr": 0.1}, resume=path, new_chains=True)
+
+
+def test_the_best_weights_of_an_old_sampler_may_be_the_result(
+    adata, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "VALIDATE_EVERY", 1)
+    path = tmp_path / "run"
+    settings = FIT | {"kl_warmup": 0}
+    first = TO_KILL["neal"]().fit(**settings | {"max_epochs": 5}, resume=path)
+    score = VAE.log_likelihood
+    monkeypatch.setattr(VAE, "log_likelihood", lambda *a: score(*a) - 1000)
+    more = TO_KILL["gibbs"]().fit(**settings, resume=path, new_chains=True)
+    assert len(more.history_) == 5 + 6  # `patience` of them
+    assert torch.equal(weights(first), weights(more))
+
+
+def _edit(change):
+    def edit(path):
+        tensors, facts = read_tensors(path)
+        change(tensors, facts)
+        write_tensors(path, tensors, facts)
+
+    return edit
+
+
+EDITS = {
+    "a fact less": lambda t, f: f.pop("history"),
+    "a fact more": lambda t, f: f.update(future=1),
+    "run": lambda t, f: f.update(run=[1]),
+    "steps": lambda t, f: f.update({"averaged steps": 1.5}),
+    "history": lambda t, f: f.update(history={}),
+    "an entry": lambda t, f: f["history"].insert(0, 3),
+    "an epoch": lambda t, f: f["history"].pop(3),
+    "a loss": lambda t, f: f["history"][2].update(loss="1"),
+    "a score": lambda t, f: f["history"][9].update(validation=None),
+    "a word more": lambda t, f: f["history"][2].update(more=1),
+    "names": lambda t, f: f.update(tensors=7),
+    "no chains": lambda t, f: t.pop("now.sampler.chains"),
+    "no noise": lambda t, f: t.pop("random"),
+    "no generator": lambda t, f: t.pop("now.sampler.generator"),
+    "no moments": lambda t, f: t.pop("optimizer.0.exp_avg"),
+    "no average": lambda t, f: t.pop("average.0"),
+    "no best": lambda t, f: [t.pop(n) for n in [*t] if n.startswith("best.")],
+    "more": lambda t, f: t.update(more=torch.zeros(3)),
+    "shape": lambda t, f: t.update({"average.0": torch.zeros(3)}),
+    "double": lambda t, f: t.update({"average.0": t["average.0"].double()}),
+    "NaN": lambda t, f: t["now.vae.encoder.0.weight"].fill_(math.nan),
+    "NaN moments": lambda t, f: t["optimizer.0.exp_avg"].fill_(math.nan),
+    "negative": lambda t, f: t["optimizer.0.exp_avg_sq"].fill_(-1),
+    "noise": lambda t, f: t["random"].fill_(0),
+    "wide chains": lambda t, f: t.update(
+        {"now.sampler.chains": torch.zeros(0, 8)}
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def good_run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("good") / "run"
+    qbm(two_clusters()).fit(**FIT, resume=path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_checkpoint_is_one_sentence_and_changes_nothing(
+    edit, good_run, adata, tmp_path
+):
+    path = tmp_path / "run"
+    path.write_bytes(good_run)
+    _edit(EDITS[edit])(path)
+    before = path.read_bytes()
+    model = qbm(adata)
+    state = state_of(model)
+    words = "(edited or is damaged|is no checkpoint|chains of a Gibbs).*"
+    with pytest.raises(ValueError, match=words):
+        model.fit(**FIT, resume=path)
+    assert_equal(state_of(model), state)
+    assert model.history_ == []
+    if edit != "wide chains":  # which the sampler alone can tell
+        assert path.read_bytes() == before
 
 
 def test_what_is_no_checkpoint_is_refused_and_kept(adata, tmp_path):
@@ -725,15 +1188,86 @@ def test_what_is_no_checkpoint_is_refused_and_kept(adata, tmp_path):
 def test_a_place_that_cannot_be_written_is_refused_before_training(
     adata, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(training, "_train_epoch", None)
+    monkeypatch.setattr(VAE, "forward", None)
     model = GaussianVAE(adata, n_latent=3)
     with pytest.raises(IsADirectoryError, match="resume is a file to write"):
         model.fit(**FIT, resume=tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
-        model.fit(**FIT, resume=tmp_path / "file" / "run")
-    with pytest.raises(OSError, match="/proc"):
-        model.fit(**FIT, resume="/proc/nowhere/run")
+    os.mkfifo(tmp_path / "pipe")
+    for place in (
+        tmp_path / "file" / "run",
+        "/proc/nowhere/run",
+        tmp_path / ("x" * 256),
+        tmp_path / "pipe",
+        "/dev/null",
+    ):
+        with pytest.raises(OSError, match="cannot be written|a file to write"):
+            model.fit(**FIT, resume=place)
+    with pytest.raises(TypeError, match="resume is the path of a file, not 3"):
+        model.fit(**FIT, resume=3)
+    assert model.history_ == []
+
+
+def test_a_disk_that_fills_up_loses_nothing_that_was_found(
+    adata, tmp_path, monkeypatch
+):
+    path = tmp_path / "run"
+    settings = FIT | {"max_epochs": 3 * EVERY, "lr": 0.01}
+    whole = GaussianVAE(adata, n_latent=3).fit(**settings)
+    fsync, count = os.fsync, iter(range(99))
+
+    def full(file):
+        # Twice a write: at the start, then after ten epochs, then after twenty.
+        if next(count) >= 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(file)
+
+    model = GaussianVAE(adata, n_latent=3)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left .*make room.*run'"):
+        model.fit(**settings, resume=path)
+    monkeypatch.undo()
+    assert model.history_ == whole.history_[: 2 * EVERY]
+    best = GaussianVAE(adata, n_latent=3)
+    best.fit(**settings | {"max_epochs": 2 * EVERY})
+    assert torch.equal(weights(model), weights(best))
+    assert epochs_done(path) == EVERY
+    assert os.listdir(tmp_path) == ["run"]
+    assert_same(model.fit(**settings, resume=path), whole)
+
+
+def test_two_runs_do_not_share_a_checkpoint(adata, tmp_path):
+    path = tmp_path / "run"
+    settings = FIT | {"max_epochs": 2 * EVERY, "resume": path}
+    other = GaussianVAE(adata, n_latent=3)
+    said = []
+
+    def act(machine):
+        with pytest.raises(OSError, match="another run") as error:
+            other.fit(**settings)
+        said.append(str(error.value))
+
+    model = qbm(adata, sampler=Stops(7, act)).fit(**settings)
+    assert len(said) == 1
+    assert str(path) in said[0]
+    assert other.history_ == []
+    assert epochs_done(path) == len(model.history_) == 2 * EVERY
+    # And it is free again.
+    assert len(qbm(adata, sampler=Stops(0, act)).fit(**settings).history_)
+
+
+def test_a_file_that_another_run_has_put_there_stays(adata, tmp_path):
+    path = tmp_path / "run"
+
+    def act(machine):
+        (tmp_path / "other").write_bytes(b"of another run")
+        os.replace(tmp_path / "other", path)
+
+    model = qbm(adata, sampler=Stops(7, act))
+    with pytest.raises(OSError, match="another run has put its own.*it stays"):
+        model.fit(**FIT, resume=path)
+    assert path.read_bytes() == b"of another run"
+    assert len(model.history_) == EVERY
 
 
 def test_a_checkpoint_is_no_pickle(checkpoint):

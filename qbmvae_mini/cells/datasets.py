@@ -32,10 +32,17 @@ def load(name):
     Returns
     -------
     AnnData, shape (n_cells, n_genes)
+
+    Raises
+    ------
+    ValueError
+        If there is no such data set.
     """
-    if name not in _LOADERS:
+    if not isinstance(name, str) or name not in _LOADERS:
         names = ", ".join(_LOADERS)
-        raise ValueError(f"Unknown data set {name!r}: choose one of {names}.")
+        raise ValueError(
+            f"{name!r} is no bundled data set; choose one of {names}"
+        )
     return _LOADERS[name]()
 
 

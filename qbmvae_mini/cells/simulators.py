@@ -18,8 +18,8 @@ import numpy as np
 from scipy import sparse
 
 from qbmvae_mini.cells import datasets
-from qbmvae_mini.cells.reading import read_cells
-from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.cells.reading import check_adata, gene_names, read_cells
+from qbmvae_mini.checks import check_real, check_seed, check_whole
 
 #: Types with fewer cells tell too little of their genes.
 LEAST_CELLS = 50
@@ -240,9 +240,26 @@ def path_shares(fit, stops, time):
     Returns
     -------
     array, shape (n, n_genes)
+
+    Raises
+    ------
+    ValueError
+        If a stop is no type of `fit`, there are fewer than two, or a time is
+        not in [0, 1].
     """
+    strange = [name for name in stops if name not in fit.types]
+    if strange or len(stops) < 2:
+        raise ValueError(
+            f"stops are two or more of {', '.join(fit.types)}, not {stops!r}"
+        )
+    time = np.asarray(time)
+    if time.ndim != 1 or not ((time >= 0) & (time <= 1)).all():
+        raise ValueError(
+            "time is one number in [0, 1] a cell, 0 at the first stop and 1 at "
+            "the last"
+        )
     logs = np.log(fit.shares[[fit.types.index(name) for name in stops]])
-    place = np.asarray(time)[:, None] * (len(stops) - 1)  # 0 ... stops - 1
+    place = time[:, None] * (len(stops) - 1)  # 0 ... stops - 1
     weight = 1 - np.abs(place - np.arange(len(stops)))  # (n, stops)
     return _rows_to_one(np.exp(np.maximum(weight, 0) @ logs))
 
@@ -282,11 +299,10 @@ def split_into_twins(adata, *, shift=0.5, seed=0):
     import anndata as ad
     import pandas as pd
 
-    rng = _generator(seed)
-    if not (np.isscalar(shift) and np.isfinite(shift) and shift >= 0):
-        raise ValueError(f"shift is a number of at least 0, not {shift!r}")
+    check_adata(adata)
+    rng, shift = _generator(seed), check_real("shift", shift, least=0)
     # With its own genes given, a gene without a count is let through.
-    genes = getattr(adata, "var_names", ())
+    genes = gene_names(adata)
     whole = read_cells(adata, genes=genes)[0].counts.astype(np.int64)
     if not adata.obs_names.is_unique:
         raise ValueError(
@@ -296,7 +312,7 @@ def split_into_twins(adata, *, shift=0.5, seed=0):
     half = whole.copy()
     half.data = rng.binomial(whole.data, 0.5)
     other = (whole - half).tocsr()
-    kept = np.minimum(1, np.exp(shift * (rng.normal(size=adata.n_vars) - 2)))
+    kept = np.exp(np.minimum(0, shift * (rng.normal(size=adata.n_vars) - 2)))
     other.data = rng.binomial(other.data, kept[other.indices])
     counts = sparse.vstack([half, other], format="csr", dtype=np.float32)
     counts.eliminate_zeros()
@@ -327,14 +343,22 @@ def _rows_to_one(array):
 def _chosen(cells_of, types):
     """The types that are fitted, refused where they cannot be."""
     known = cells_of.index[cells_of >= LEAST_CELLS]  # the largest first
-    types = tuple(known if types is None else types)
+    if types is None:
+        return tuple(known)
+    if isinstance(types, str) or len(types) == 0:
+        raise ValueError(
+            f"types is a list of cell types, not {types!r}; leave it out for "
+            "all of them"
+        )
     for name in types:
-        if name not in known:
+        if name not in list(known):
             raise ValueError(
                 f"{name!r} is no cell type of the pancreas with at least "
                 f"{LEAST_CELLS} cells; choose among {', '.join(known)}"
             )
-    return types
+    if len(set(types)) < len(types):
+        raise ValueError(f"types names one twice: {', '.join(types)}")
+    return tuple(types)
 
 
 def _draw(fit, shares, obs, rng):

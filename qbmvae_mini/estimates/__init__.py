@@ -9,6 +9,8 @@ r"""What can be said of a law without knowing it whole.
   `effective_sample_size`: do the chains agree with each other, and how many
   independent draws are they worth? Blind to a mode that no chain has found.
   `distance_to_exact`: the whole law, where all states can be listed.
+- Is an object a sampler? `check_sampler`: every promise of the contract, and
+  the law of a small machine.
 """
 
 from qbmvae_mini.estimates.laws import (
@@ -30,6 +32,7 @@ from qbmvae_mini.estimates.quantum_partition import (
     integrated_log_partition,
     transverse_magnetisation,
 )
+from qbmvae_mini.estimates.sampler_check import check_sampler
 from qbmvae_mini.estimates.temperature import effective_beta
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "Distance",
     "Estimate",
     "ais",
+    "check_sampler",
     "distance_to_exact",
     "distance_to_law",
     "effective_beta",

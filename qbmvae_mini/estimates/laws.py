@@ -1,6 +1,5 @@
 """How far draws are from a law, where all states can be listed."""
 
-import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +7,6 @@ import torch
 
 from qbmvae_mini.checks import check_bits, dense
 from qbmvae_mini.machines.base import check_classical
-from qbmvae_mini.machines.states import all_states
 from qbmvae_mini.samplers.exact import MAX_STATES
 
 #: Sets of honest draws from which the noise floor of a distance is worked out.
@@ -57,10 +55,7 @@ def distance_to_exact(machine, states):
             f"up to {MAX_STATES}; give distance_to_law the law of a few units"
         )
     states = _bits(states, machine.n_units)
-    machine = copy.deepcopy(machine).double().cpu()
-    with torch.no_grad():
-        energy = machine.energy(all_states(machine.n_units))
-    return distance_to_law(energy.neg().softmax(0), states)
+    return distance_to_law(machine.law(), states)
 
 
 def distance_to_law(p, states):
@@ -89,7 +84,7 @@ def distance_to_law(p, states):
     TypeError
         If either is no array of numbers.
     """
-    p = dense("p", p).double().cpu().numpy()
+    p = dense("p", p).cpu().double().numpy()
     n_units = len(p).bit_length() - 1 if p.ndim == 1 else 0
     if p.shape != (2**n_units,) or n_units < 1:
         raise ValueError(

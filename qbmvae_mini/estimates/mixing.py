@@ -75,7 +75,7 @@ def effective_sample_size(series):
 
 def _checked_series(series, who, *, least_chains):
     """`series` as a float64 array of (chains, draws, ...)."""
-    series = dense(f"{who}: the series", series).double().cpu().numpy()
+    series = dense(f"{who}: the series", series).cpu().double().numpy()
     if series.ndim not in (2, 3):
         raise ValueError(
             f"{who} takes a series of shape (chains, draws) or (chains, "

@@ -17,7 +17,6 @@ import torch
 
 from qbmvae_mini.checks import check_bits, check_seed, check_whole, dense
 from qbmvae_mini.machines.base import check_classical
-from qbmvae_mini.machines.rbm import RBM
 from qbmvae_mini.machines.states import all_states
 from qbmvae_mini.samplers import (
     ExactSampler,
@@ -51,7 +50,8 @@ class Bracket(NamedTuple):
 
 def enumerable(machine):
     """Whether the machine's states can be listed in about a second."""
-    return _n_listed(machine) <= MAX_STATES
+    check_classical(machine, "enumerable")
+    return machine.listing().n_units <= MAX_STATES
 
 
 @torch.no_grad()
@@ -67,14 +67,15 @@ def exact_log_z(machine):
         If more than 24 units have to be listed.
     """
     check_classical(machine, "exact_log_z")
-    machine = copy.deepcopy(machine).double()
-    n = _n_listed(machine)
+    machine = copy.deepcopy(machine).cpu().double()
+    listing = machine.listing()
+    n = listing.n_units
     all_states(n, 0, 0)  # refuses a machine that is too large
     log_z = torch.tensor(-math.inf, dtype=torch.float64)
     for start in range(0, 2**n, CHUNK):
         states = all_states(n, start, min(start + CHUNK, 2**n))
-        log_weight = -_listed_energy(machine, states.to(machine.edges.device))
-        log_z = torch.logaddexp(log_z, log_weight.logsumexp(0).cpu())
+        log_weight = listing.log_weights(states)
+        log_z = torch.logaddexp(log_z, log_weight.logsumexp(0))
     return float(log_z)
 
 
@@ -176,20 +177,6 @@ def log_z_bracket(machine, *, chains=1000, temperatures=1000, seed=0):
     # Two estimates of one number may cross by chance; a bracket may not.
     middle = (forward.value + reverse.value) / 2
     return Bracket(middle, min(*ends, middle), max(*ends, middle))
-
-
-def _n_listed(machine):
-    if isinstance(machine, RBM):
-        return min(machine.n_left, machine.n_right)
-    return machine.n_units
-
-
-def _listed_energy(machine, states):
-    """What the listed states weigh: energies, an RBM's other layer summed."""
-    if not isinstance(machine, RBM):
-        return machine.energy(states)
-    layer = "left" if machine.n_left <= machine.n_right else "right"
-    return machine.free_energy(states, layer)
 
 
 def _start(machine, chains, temperatures, seed):

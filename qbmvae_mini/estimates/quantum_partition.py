@@ -13,7 +13,9 @@ from qbmvae_mini.estimates.partition import (
     exact_log_z,
     log_z_bracket,
 )
+from qbmvae_mini.machines.base import check_quantum
 from qbmvae_mini.machines.quantum import QuantumBoltzmannMachine
+from qbmvae_mini.samplers.base import check_is_sampler
 
 
 @torch.no_grad()
@@ -43,7 +45,7 @@ def transverse_magnetisation(machine, sampler, n=1000):
         If the machine has no transverse field, or the sampler no world lines.
     """
     n = check_whole("n", n, 2)
-    _check_quantum(machine, sampler)
+    _check(machine, sampler)
     gamma = float(machine.gamma.detach())
     if gamma == 0:
         return Estimate(0.0, 0.0)
@@ -82,7 +84,7 @@ def integrated_log_partition(machine, sampler, *, n=1000, nodes=8):
         If the machine has no transverse field, or the sampler no world lines.
     """
     nodes = check_whole("nodes", nodes, 1)
-    _check_quantum(machine, sampler)
+    _check(machine, sampler)
     value, error = _classical_log_z(machine.classical)
     variance = error**2
     gamma = float(machine.gamma.detach())
@@ -96,19 +98,14 @@ def integrated_log_partition(machine, sampler, *, n=1000, nodes=8):
     return Estimate(value, math.sqrt(variance))
 
 
-def _check_quantum(machine, sampler):
-    if not isinstance(machine, QuantumBoltzmannMachine):
+def _check(machine, sampler):
+    check_quantum(machine, "an integral over the field")
+    check_is_sampler(sampler)
+    if not sampler.draws_paths:
         raise TypeError(
-            "machine is a QuantumBoltzmannMachine, not "
-            f"{type(machine).__name__}; for a classical one see "
-            "qbmvae_mini.estimates"
+            "sampler draws world lines, as PathIntegralSampler() does; a "
+            f"{type(sampler).__name__} draws states alone"
         )
-    if isinstance(sampler, type) or not hasattr(sampler, "sample_paths"):
-        raise TypeError(
-            "sampler draws world lines, as PathIntegralSampler() does; "
-            f"{sampler!r} does not"
-        )
-    machine.check()
 
 
 def _classical_log_z(classical):

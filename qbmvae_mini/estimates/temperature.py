@@ -48,7 +48,10 @@ def effective_beta(machine, states):
         plus or minus infinity or is not defined.
     """
     check_classical(machine, "effective_beta")
-    rise = _rise_if_flipped(machine, _bits(states, machine.n_units))
+    states = _bits(states, machine.n_units)
+    with torch.no_grad():
+        machine = copy.deepcopy(machine).cpu().double()
+        rise = machine.rise_if_flipped(states)
     _check_finite_maximum(rise)
 
     def score(beta):
@@ -66,18 +69,6 @@ def effective_beta(machine, states):
     n = len(rise)
     spread = float(score(beta).std()) if n > 1 else math.inf
     return Estimate(beta, spread / math.sqrt(n) / curvature)
-
-
-@torch.inference_mode(False)
-def _rise_if_flipped(machine, states):
-    """E(z with unit i flipped) - E(z) for each state and unit, in float64."""
-    machine = copy.deepcopy(machine).double()
-    # A clone, since a tensor made in inference mode takes no gradient.
-    z = states.to(next(machine.parameters())).clone().requires_grad_()
-    with torch.enable_grad():
-        # E is a straight line in each unit, so its slope is the difference.
-        (slope,) = torch.autograd.grad(machine.energy(z).sum(), z)
-    return (slope * (1 - 2 * z)).detach()
 
 
 def _check_finite_maximum(rise):

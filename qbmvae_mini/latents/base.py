@@ -248,3 +248,17 @@ def _seeded(seed, like):
             with torch.cuda.device(like.device):
                 torch.cuda.manual_seed(seed)
         yield
+
+def check_is_latent(latent):
+    """Refuse what is no `Latent`, with a word on what to do.
+
+    Raises
+    ------
+    TypeError
+    """
+    if not isinstance(latent, Latent):
+        raise TypeError(
+            "latent is an object of a class derived from "
+            f"qbmvae_mini.latents.Latent, such as GaussianLatent(32), not "
+            f"{latent!r}"
+        )

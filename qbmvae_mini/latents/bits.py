@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_whole, kind_of
 from qbmvae_mini.estimates.partition import Bracket
 from qbmvae_mini.latents.base import Latent
 from qbmvae_mini.latents.relaxations.base import log_q
@@ -48,12 +48,12 @@ class BitLatent(Latent):
         return self.relaxation.is_biased
 
     def settings(self):
-        """Number of bits and the relaxation, by name and numbers."""
+        """Number of bits and the relaxation, by class and numbers."""
         return {
-            "kind": type(self).__name__,
+            "kind": kind_of(self),
             "n_latent": self.n_latent,
             "relaxation": {
-                "choice": self.relaxation.name,
+                "kind": kind_of(self.relaxation),
                 **self.relaxation.settings(),
             },
         }

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.checks import check_seed, check_whole, kind_of
 from qbmvae_mini.estimates.partition import (
     Bracket,
     enumerable,
@@ -139,7 +139,7 @@ class BoltzmannLatent(MultilinearLatent):
         return super().settings() | {
             "machine": self.machine.settings(),
             "sampler": {
-                "kind": type(self.sampler).__name__,
+                "kind": kind_of(self.sampler),
                 **self.sampler.settings(),
             },
             "negatives": self.negatives,

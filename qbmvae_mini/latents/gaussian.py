@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.checks import check_seed, check_whole, kind_of
 from qbmvae_mini.estimates.partition import Bracket
 from qbmvae_mini.latents.base import Latent
 
@@ -27,7 +27,7 @@ class GaussianLatent(Latent):
 
     def settings(self):
         """Width of the code."""
-        return {"kind": type(self).__name__, "n_latent": self.n_latent}
+        return {"kind": kind_of(self), "n_latent": self.n_latent}
 
     def rsample(self, params):
         """One draw ``mean + sd * noise``, (batch, n_latent)."""

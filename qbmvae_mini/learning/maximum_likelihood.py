@@ -17,7 +17,7 @@ decides:
                                           2008)
 ``TemperingSampler()``                    PCD with tempered chains
                                           (Desjardins et al. 2010)
-any other sampler                         the mean over its draws
+any other `Sampler`                       the mean over its draws
 ========================================  ===================================
 """
 
@@ -35,7 +35,11 @@ from qbmvae_mini.estimates.partition import (
     log_z_bracket,
 )
 from qbmvae_mini.learning.averaging import follow
-from qbmvae_mini.machines.base import check_classical, checked_bits
+from qbmvae_mini.machines.base import (
+    check_classical,
+    check_is_machine,
+    checked_bits,
+)
 from qbmvae_mini.samplers.base import check_is_sampler
 
 
@@ -51,8 +55,8 @@ def negative_phase(machine, sampler, data, draws):
 
     Parameters
     ----------
-    machine : Machine or QuantumBoltzmannMachine
-    sampler
+    machine : Machine
+    sampler : Sampler
         See the table above.
     data : Tensor, shape (batch, n_visible)
         Where contrastive divergence starts; others do not look at it.
@@ -91,20 +95,20 @@ def fit(
 
     Parameters
     ----------
-    machine : RBM, BoltzmannMachine or QuantumBoltzmannMachine
+    machine : Machine
         Trained in place. A quantum machine's diagonal is trained on the
         Golden-Thompson bound, which cannot learn its field: gamma stays.
     data : array, shape (n, n_visible)
         Bits: as wide as the left layer of an RBM, else as the machine.
-    sampler
+    sampler : Sampler
         Decides the negative phase; see the table above.
     epochs, batch_size : int
         Passes over the data, and rows a step.
     lr : float
         Learning rate, in weights per gradient in nats.
     draws : int, optional
-        States a step from a sampler that draws: without it, as many as it has
-        chains, or `batch_size` where it has none.
+        States a step from a sampler that draws; by default the sampler's own
+        number, ``sampler.draws``: one a chain, or 256 where it has none.
     average : bool
         Average the weights as above; otherwise they are those of the last
         step.
@@ -134,6 +138,7 @@ def fit(
         If the data are no bits or of another width, a setting is out of
         range, all weights are frozen, or they stop being finite.
     """
+    check_is_machine(machine, "fit")
     epochs = check_whole("epochs", epochs, 0)
     batch_size = check_whole("batch_size", batch_size, 1)
     every = check_whole("every", every, 1)

@@ -7,9 +7,16 @@
 What their neighbours may ask of any of them is declared in `Machine`.
 """
 
-from qbmvae_mini.machines.base import Machine, check_classical, checked_bits
+from qbmvae_mini.machines.base import (
+    Machine,
+    check_classical,
+    check_is_machine,
+    check_quantum,
+    checked_bits,
+)
 from qbmvae_mini.machines.boltzmann import BoltzmannMachine
 from qbmvae_mini.machines.graphs import Conditional
+from qbmvae_mini.machines.listing import Listing
 from qbmvae_mini.machines.quantum import QuantumBoltzmannMachine
 from qbmvae_mini.machines.rbm import RBM
 from qbmvae_mini.machines.states import all_states
@@ -18,9 +25,12 @@ __all__ = [
     "RBM",
     "BoltzmannMachine",
     "Conditional",
+    "Listing",
     "Machine",
     "QuantumBoltzmannMachine",
     "all_states",
     "check_classical",
+    "check_is_machine",
+    "check_quantum",
     "checked_bits",
 ]

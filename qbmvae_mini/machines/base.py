@@ -1,30 +1,65 @@
-"""What every Boltzmann machine shares, and what may be asked of it."""
+"""What may be asked of every machine, classical or quantum."""
 
+import copy
 import math
 
 import dimod
 import torch
 from torch import nn
 
-from qbmvae_mini.checks import check_seed, dense
+from qbmvae_mini.checks import check_seed, dense, kind_of
+from qbmvae_mini.machines.graphs import blocks, heat_bath
+from qbmvae_mini.machines.listing import Listing
+from qbmvae_mini.machines.states import all_states
 
 #: Couplings start small but not zero, so that left and right units can part.
 INITIAL_COUPLING_SD = 0.01
 
+#: Measured: a matrix product does 100 numbers while an edge fetches its two
+#: bits. A graph with fewer edges than units^2 / 100 is worked by its edges.
+PRODUCTS_AN_EDGE = 100
+
 
 class Machine(nn.Module):
-    """What every Boltzmann machine shares: a graph, an energy, a dimod twin.
+    """Bits with an energy: a graph of couplings, and what follows from it.
 
-    A child provides ``bias`` (n_units,), ``coupling`` (n_edges,), ``energy``,
-    ``conditionals`` and ``_assign``. The graph and the offset are buffers, so
-    ``state_dict`` restores the whole machine.
+    ``E(z) = offset - b.z - sum over edges of W_ij z_i z_j``, in nats. A child
+    calls ``super().__init__(n_units, edges)`` and has the two attributes
+    `bias` and `coupling`, parameters or tensors worked out from parameters.
+    All else has a default, which a child may replace by something faster.
+
+    The graph and the offset are buffers, so ``state_dict`` restores the whole
+    machine.
+
+    Parameters
+    ----------
+    n_units : int
+    edges : Tensor of int, shape (2, n_edges)
+
+    Attributes
+    ----------
+    n_units : int
+    edges : Tensor, shape (2, n_edges)
+        Coupled pairs of units.
+    offset : Tensor, shape ()
+    bias : Tensor, shape (n_units,)
+    coupling : Tensor, shape (n_edges,)
+        In the order of `edges`.
+    is_classical : bool
+        Whether the law is ``exp(-E) / Z``; false in a transverse field.
     """
+
+    is_classical = True
 
     def __init__(self, n_units, edges):
         super().__init__()
         self.n_units = n_units
-        self.register_buffer("edges", edges)  # (2, n_edges)
+        self.register_buffer("edges", edges)
         self.register_buffer("offset", torch.zeros(()))
+        self._by_edges = edges.shape[1] * PRODUCTS_AN_EDGE < n_units**2
+        self._blocks = None  # made when first needed
+        # A loaded state may bring another graph of the same size.
+        self.register_load_state_dict_post_hook(_forget_blocks)
 
     def check(self):
         """Raise ValueError if a weight or the offset is NaN or infinite."""
@@ -40,6 +75,91 @@ class Machine(nn.Module):
                     "training has diverged, try a smaller learning rate"
                 )
 
+    def settings(self):
+        """What to build it with again, fit for JSON; weights apart.
+
+        ``kind`` names the class, the rest are its arguments. `edges` is None
+        where all pairs are coupled, in order.
+        """
+        edges = None if self._couples_all() else self.edges.T.tolist()
+        return {
+            "kind": kind_of(self),
+            "n_units": self.n_units,
+            "edges": edges,
+        }
+
+    # Energies and fields
+
+    def energy(self, z):
+        """Energy of each state in nats, (..., n_units) -> (...).
+
+        `z` may be a tensor, an array or a list, of bits or of their means.
+        """
+        z = self._as_states(z)
+        return self.offset - z @ self.bias - self._coupled(z)
+
+    def mean_energy(self, z):
+        """Mean energy of `n` states in nats, (n, n_units) -> a scalar.
+
+        From the means of the units and of the coupled pairs, which hold all
+        that the weights' gradient depends on.
+        """
+        z = self._as_states(z)
+        pairs = self._pair_means(z)  # (n_edges,)
+        return self.offset - z.mean(0) @ self.bias - pairs @ self.coupling
+
+    def field(self, z):
+        """Minus the slope of E along each unit, (..., n_units) -> the same.
+
+        ``b_i + sum_j W_ij z_j``: given all others, unit i is on with
+        probability ``sigmoid(field_i)`` in a classical machine.
+        """
+        z = self._as_states(z)
+        if not self._by_edges:
+            return self.bias + z @ self.coupling_matrix()
+        i, j = self.edges
+        columns, weight = _columns(z), self.coupling[:, None]
+        pull = torch.zeros_like(columns)  # (n_units, states)
+        pull = pull.index_add(0, i, weight * columns.index_select(0, j))
+        pull = pull.index_add(0, j, weight * columns.index_select(0, i))
+        return self.bias + pull.T.reshape(z.shape)
+
+    def rise_if_flipped(self, z):
+        """E with unit i flipped, minus E, (..., n_units) -> the same.
+
+        E is a straight line in each unit, so its slope is the difference.
+        """
+        z = self._as_states(z)
+        return (2 * z - 1) * self.field(z)
+
+    def coupling_matrix(self):
+        """Symmetric W with a zero diagonal, shape (n_units, n_units)."""
+        upper = self._upper_couplings()
+        return upper + upper.T
+
+    @torch.no_grad()
+    def set_couplings(self, coupling):
+        """Put other values on the edges, in the order of `edges`.
+
+        Raises
+        ------
+        ValueError
+            For another number of them, or values that are not finite.
+        TypeError
+            If they are no numbers, or worked out from other weights.
+        """
+        coupling = dense("coupling", coupling).to(self.offset)
+        if coupling.shape != self.coupling.shape:
+            raise ValueError(
+                f"coupling holds one number an edge, {self.edges.shape[1]} of "
+                f"them, not an array of shape {tuple(coupling.shape)}"
+            )
+        if not torch.isfinite(coupling).all():
+            raise ValueError("coupling holds NaN or infinite values")
+        self._assign(self.bias, coupling)
+
+    # Visible units
+
     @property
     def n_visible(self):
         """Units that see data: all of them, unless a layer is hidden."""
@@ -54,22 +174,36 @@ class Machine(nn.Module):
         """
         return self.energy(v)
 
-    def settings(self):
-        """What to build it with again, fit for JSON; weights apart."""
-        return {
-            "kind": type(self).__name__,
-            "n_units": self.n_units,
-            "n_edges": self.edges.shape[1],
-        }
+    # Sampling and listing
+
+    def conditionals(self):
+        """One sweep of heat-bath, a list of `qbmvae_mini.machines.Conditional`.
+
+        Large groups of uncoupled units are redrawn at once, others in turn.
+        """
+        if self._blocks is None:
+            self._blocks = blocks(self.edges, self.n_units)
+        matrix, bias = self.coupling_matrix().detach(), self.bias.detach()
+        return [
+            heat_bath(units, coupled, matrix, bias)
+            for units, coupled in self._blocks
+        ]
+
+    def listing(self):
+        """How its states are enumerated, a `qbmvae_mini.machines.Listing`."""
+        return Listing(self)
 
     @torch.no_grad()
-    def set_couplings(self, coupling):
-        """Put other values on the edges, in the order of `edges`."""
-        self._assign(self.bias, coupling)
+    def law(self):
+        """Probability of each state, (2^n_units,), in double precision.
 
-    def mean_energy(self, z):
-        """Mean energy of `n` states in nats, (n, n_units) -> a scalar."""
-        return self.energy(z).mean()
+        In the order of `all_states`, for at most 24 units.
+        """
+        states = all_states(self.n_units)
+        machine = copy.deepcopy(self).cpu().double()
+        return machine.energy(states).neg().softmax(0)
+
+    # dimod
 
     def to_bqm(self):
         """The same energy as a `dimod.BinaryQuadraticModel`, offset and all.
@@ -79,8 +213,8 @@ class Machine(nn.Module):
         self.check()
         row, column = self.edges.cpu().numpy()
         return dimod.BinaryQuadraticModel.from_numpy_vectors(
-            -self.bias.detach().double().cpu().numpy(),
-            (row, column, -self.coupling.detach().double().cpu().numpy()),
+            -self.bias.detach().cpu().double().numpy(),
+            (row, column, -self.coupling.detach().cpu().double().numpy()),
             float(self.offset),
             dimod.BINARY,
         )
@@ -104,6 +238,101 @@ class Machine(nn.Module):
             )
         return self
 
+    def _assign(self, bias, coupling):
+        """Copy numbers into the weights; a child may keep them otherwise."""
+        if not {"bias", "coupling"} <= set(self._parameters):
+            raise TypeError(
+                f"{type(self).__name__} works its biases or couplings out from "
+                "other weights, so there are none to set"
+            )
+        self.bias.copy_(bias)
+        self.coupling.copy_(coupling)
+
+    def _couples_all(self):
+        """Whether the edges are all pairs in order."""
+        n = self.n_units
+        if 2 * self.edges.shape[1] != n * (n - 1):
+            return False
+        return torch.equal(self.edges.cpu(), torch.triu_indices(n, n, 1))
+
+    # Arithmetic
+
+    def _as_states(self, z, n_units=None):
+        """`z` as a tensor like the weights, (..., n_units), or a sentence.
+
+        What is a tensor already keeps its gradient.
+        """
+        n_units = self.n_units if n_units is None else n_units
+        strided = isinstance(z, torch.Tensor) and z.layout is torch.strided
+        if not strided or z.is_complex():
+            z = dense("states", z)
+        like = self.offset
+        if z.dtype != like.dtype or z.device != like.device:
+            z = z.to(like)
+        if z.shape[-1:] != (n_units,):
+            raise ValueError(
+                f"states have {n_units} units in their last dimension, not "
+                f"the shape {tuple(z.shape)}"
+            )
+        return z
+
+    def _upper_couplings(self):
+        """W_ij at i, j of each edge and 0 elsewhere, (n_units, n_units)."""
+        upper = self.coupling.new_zeros(self.n_units, self.n_units)
+        return upper.index_put(tuple(self.edges), self.coupling)
+
+    def _coupled(self, z):
+        """The coupling term of -E, (..., n_units) -> (...)."""
+        if not self._by_edges:
+            return ((z @ self._upper_couplings()) * z).sum(-1)
+        return (self.coupling @ self._both(z)).view(z.shape[:-1])
+
+    def _pair_means(self, z):
+        """Mean over `n` states of the product of each coupled pair."""
+        if self._by_edges:
+            return self._both(z).mean(1)
+        return (z.T @ z)[tuple(self.edges)] / len(z)
+
+    def _both(self, z):
+        """Products of the coupled bits, (n_edges, states)."""
+        i, j = self.edges
+        columns = _columns(z)
+        return columns.index_select(0, i) * columns.index_select(0, j)
+
+
+def _columns(z):
+    """A row a unit, so that an edge fetches two rows, (n_units, states)."""
+    return z.reshape(-1, z.shape[-1]).T.contiguous()
+
+
+def _forget_blocks(machine, _):
+    """By name, for a nested function could not be pickled with the machine."""
+    machine._blocks = None
+
+
+def check_is_machine(machine, who):
+    """Refuse what is no `Machine`, with a word on what to do.
+
+    Parameters
+    ----------
+    machine : Machine
+    who : str
+        Names the sampler or estimator in the sentence.
+
+    Raises
+    ------
+    TypeError
+    """
+    if isinstance(machine, Machine):
+        return
+    found = type(machine).__name__
+    if isinstance(machine, type):
+        found = f"the class {machine.__name__}; make one first"
+    raise TypeError(
+        f"{who} wants a machine, an object of a class derived from "
+        f"qbmvae_mini.machines.Machine such as RBM(2, 2), not {found}"
+    )
+
 
 def check_classical(machine, who):
     """Refuse what is no classical machine, and weights that are no numbers.
@@ -121,18 +350,29 @@ def check_classical(machine, who):
     ValueError
         See `Machine.check`.
     """
-    if isinstance(machine, Machine):
-        machine.check()
-    elif hasattr(machine, "gamma"):
+    check_is_machine(machine, who)
+    if not machine.is_classical:
         raise TypeError(
             f"{who} knows classical machines alone, and this one has a "
-            "transverse field; use qbmvae_mini.machines and PathIntegralSampler"
+            "transverse field; take its diagonal, machine.classical, or draw "
+            "with PathIntegralSampler"
         )
-    else:
+    machine.check()
+
+
+def check_quantum(machine, who):
+    """Refuse what has no transverse field, and weights that are no numbers.
+
+    Parameters and errors as `check_classical`.
+    """
+    check_is_machine(machine, who)
+    if machine.is_classical:
         raise TypeError(
-            f"{who} wants a machine, a BoltzmannMachine or an RBM, "
-            f"not {type(machine).__name__}"
+            f"{who} wants a QuantumBoltzmannMachine; "
+            f"{type(machine).__name__} has no transverse field, see "
+            "QuantumBoltzmannMachine(machine, gamma)"
         )
+    machine.check()
 
 
 def _small_random(*shape, seed):
@@ -157,12 +397,6 @@ def _as_bits(bqm):
 
 def checked_bits(machine, data):
     """`data` as a tensor like the weights of `machine`, or a sentence."""
-    if not (isinstance(machine, nn.Module) and hasattr(machine, "n_units")):
-        raise TypeError(
-            "machine is an RBM, a BoltzmannMachine or a "
-            f"QuantumBoltzmannMachine, not {machine!r}"
-        )
-    like = next(machine.parameters())
     data = dense("data", data)
     width = machine.n_visible
     if data.ndim != 2 or data.shape[1] != width:
@@ -179,4 +413,4 @@ def checked_bits(machine, data):
             f"data holds bits, 0 or 1, but row {row}, column {column} is "
             f"{data[row, column].item():g}; set a threshold first"
         )
-    return data.to(like)
+    return data.to(machine.offset)

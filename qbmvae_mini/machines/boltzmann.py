@@ -16,7 +16,7 @@ from torch import nn
 
 from qbmvae_mini.checks import check_whole
 from qbmvae_mini.machines.base import Machine, _as_bits, _small_random
-from qbmvae_mini.machines.graphs import blocks, checked_edges, heat_bath
+from qbmvae_mini.machines.graphs import checked_edges
 
 
 class BoltzmannMachine(Machine):
@@ -38,6 +38,11 @@ class BoltzmannMachine(Machine):
         One value per edge, in the order of `edges`.
     edges : Tensor, shape (2, n_edges)
 
+    Notes
+    -----
+    On a sparse graph, such as an annealer's, energies and fields cost by the
+    edge and not by the pair of units.
+
     Raises
     ------
     ValueError
@@ -58,39 +63,6 @@ class BoltzmannMachine(Machine):
         super().__init__(n_units, edges)
         self.bias = nn.Parameter(torch.zeros(n_units))
         self.coupling = nn.Parameter(_small_random(edges.shape[1], seed=seed))
-        self._group()
-        # A loaded state may bring another graph of the same size.
-        self.register_load_state_dict_post_hook(_group_anew)
-
-    def _group(self):
-        """Decide which units a sweep redraws together."""
-        self._blocks = blocks(self.edges, self.n_units)
-
-    def coupling_matrix(self):
-        """Symmetric W with a zero diagonal, shape (n_units, n_units)."""
-        upper = self.coupling.new_zeros(self.n_units, self.n_units)
-        upper = upper.index_put(tuple(self.edges), self.coupling)
-        return upper + upper.T
-
-    def energy(self, z):
-        """Energy of each state in nats, (..., n_units) -> (...)."""
-        pairs = ((z @ self.coupling_matrix()) * z).sum(-1) / 2
-        return self.offset - z @ self.bias - pairs
-
-    def conditionals(self):
-        """One sweep of heat-bath, a list of `qbmvae_mini.machines.Conditional`.
-
-        Large groups of uncoupled units are redrawn at once, others in turn.
-        """
-        matrix, bias = self.coupling_matrix().detach(), self.bias.detach()
-        return [
-            heat_bath(units, coupled, matrix, bias)
-            for units, coupled in self._blocks
-        ]
-
-    def _assign(self, bias, coupling):
-        self.bias.copy_(bias)
-        self.coupling.copy_(coupling)
 
     @classmethod
     def from_bqm(cls, bqm):
@@ -103,8 +75,3 @@ class BoltzmannMachine(Machine):
         place = {variable: i for i, variable in enumerate(order)}
         edges = [sorted((place[u], place[v])) for u, v in bqm.quadratic]
         return cls(len(order), sorted(edges))._fill(bqm, order)
-
-
-def _group_anew(machine, _):
-    """By name, for a nested function could not be pickled with the machine."""
-    machine._group()

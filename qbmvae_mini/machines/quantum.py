@@ -20,7 +20,8 @@ import numbers
 import torch
 from torch import nn
 
-from qbmvae_mini.machines.base import Machine
+from qbmvae_mini.checks import dense, kind_of
+from qbmvae_mini.machines.base import Machine, check_classical
 from qbmvae_mini.machines.states import _places, all_states
 
 #: Matrices of 2^n rows: at 10 qubits a gradient takes seconds, at 12 minutes.
@@ -31,7 +32,7 @@ MAX_QUBITS = 10
 MAX_SPREAD = 700.0
 
 
-class QuantumBoltzmannMachine(nn.Module):
+class QuantumBoltzmannMachine(Machine):
     """A Boltzmann machine in a transverse field, all of its units visible.
 
     Parameters
@@ -46,11 +47,13 @@ class QuantumBoltzmannMachine(nn.Module):
     classical : Machine
     gamma : Parameter, shape ()
     n_units : int
+    is_classical : bool
+        False: the law is not ``exp(-E) / Z``.
 
     Notes
     -----
-    What is exact is computed in double precision, whatever the precision of
-    the parameters, and for at most 10 qubits. Gradients by autograd are those
+    What is exact is computed in double precision and on the CPU, wherever the
+    parameters are, and for at most 10 qubits. Gradients by autograd are those
     of the matrix exponential, so levels of equal energy do no harm.
 
     Raises
@@ -58,7 +61,7 @@ class QuantumBoltzmannMachine(nn.Module):
     TypeError
         If `classical` is no classical machine.
     ValueError
-        If `gamma` is negative, NaN or infinite.
+        If `gamma` is negative, NaN or infinite, or a weight is.
 
     References
     ----------
@@ -66,13 +69,11 @@ class QuantumBoltzmannMachine(nn.Module):
     machine (arXiv:1601.02036). Their spins are our bits by s = 2z - 1.
     """
 
+    is_classical = False
+
     def __init__(self, classical, gamma):
-        super().__init__()
-        if not isinstance(classical, Machine):
-            raise TypeError(
-                "classical is a BoltzmannMachine or an RBM, not "
-                f"{type(classical).__name__}"
-            )
+        nn.Module.__init__(self)  # the graph is that of `classical`
+        check_classical(classical, type(self).__name__)
         self.classical = classical
         like = next(classical.parameters())
         gamma = torch.tensor(_checked_gamma(gamma), dtype=like.dtype)
@@ -84,23 +85,20 @@ class QuantumBoltzmannMachine(nn.Module):
         """Number of qubits."""
         return self.classical.n_units
 
-    def check(self):
-        """Raise ValueError if gamma or a weight is out of range."""
-        self.classical.check()
-        _checked_gamma(float(self.gamma.detach()))
-
-    def energy(self, z):
-        """The diagonal of H in nats, (..., n_units) -> (...)."""
-        return self.classical.energy(z)
+    @property
+    def edges(self):
+        """Coupled pairs of qubits, shape (2, n_edges)."""
+        return self.classical.edges
 
     @property
-    def n_visible(self):
-        """Units that see data: all of them."""
-        return self.n_units
+    def offset(self):
+        """Offset of the diagonal, shape ()."""
+        return self.classical.offset
 
-    def visible_energy(self, v):
-        """What a visible state costs in the bound: the diagonal of H."""
-        return self.energy(v)
+    @property
+    def bias(self):
+        """Biases of the diagonal, shape (n_units,)."""
+        return self.classical.bias
 
     @property
     def coupling(self):
@@ -111,17 +109,47 @@ class QuantumBoltzmannMachine(nn.Module):
         """Put other values on the edges of the diagonal."""
         self.classical.set_couplings(coupling)
 
+    def check(self):
+        """Raise ValueError if gamma or a weight is out of range."""
+        self.classical.check()
+        _checked_gamma(float(self.gamma.detach()))
+
     def settings(self):
         """Those of the diagonal, and the field."""
         return {
-            "kind": type(self).__name__,
+            "kind": kind_of(self),
             "classical": self.classical.settings(),
             "gamma": float(self.gamma.detach()),
         }
 
+    def energy(self, z):
+        """The diagonal of H in nats, (..., n_units) -> (...)."""
+        return self.classical.energy(z)
+
     def mean_energy(self, z):
         """Mean of the diagonal over `n` states, (n, n_units) -> a scalar."""
         return self.classical.mean_energy(z)
+
+    def field(self, z):
+        """Minus the slope of the diagonal along each bit."""
+        return self.classical.field(z)
+
+    def conditionals(self):
+        """Refused, as all that a transverse field does not have."""
+        check_classical(self, "a sweep")
+
+    def listing(self):
+        """Refused: the states' weights are no exp(-E)."""
+        check_classical(self, "a listing")
+
+    def to_bqm(self):
+        """Refused: a `dimod.BinaryQuadraticModel` has no transverse field."""
+        check_classical(self, "dimod")
+
+    @torch.no_grad()
+    def law(self):
+        """Probability of each state, (2^n_units,), in double precision."""
+        return self.density_matrix().diagonal()
 
     def hamiltonian(self):
         """H in nats, shape (2^n, 2^n), states in the order of `all_states`.
@@ -133,8 +161,8 @@ class QuantumBoltzmannMachine(nn.Module):
         """
         self.check()
         energy = self._listed_energy()
-        flips = _flips(self.n_units).to(energy.device)
-        return torch.diag(energy) - self.gamma.double() * flips
+        gamma = self.gamma.cpu().double()
+        return torch.diag(energy) - gamma * _flips(self.n_units)
 
     def density_matrix(self):
         """Normalised exp(-H) / Tr exp(-H), shape (2^n, 2^n).
@@ -151,8 +179,8 @@ class QuantumBoltzmannMachine(nn.Module):
 
     def log_prob(self, z):
         """Exact log p(z) = log <z|rho|z>, (..., n_units) -> (...)."""
-        place = _places(z, self.n_units)
-        return self.density_matrix().diagonal().log()[place]
+        place = _places(dense("states", z), self.n_units)
+        return self.density_matrix().diagonal().log()[place.cpu()]
 
     def log_partition(self):
         """Exact log Tr exp(-H) in nats, by the eigenvalues of H.
@@ -169,14 +197,12 @@ class QuantumBoltzmannMachine(nn.Module):
         Of the gradient, the positive phase is classical, and the negative
         phase needs draws of the diagonal alone. Gamma only ever lowers it.
         """
-        _places(z, self.n_units)
-        z = z.to(next(self.classical.parameters()))
-        return -self.energy(z).double() - self.log_partition()
+        _places(dense("states", z), self.n_units)
+        return -self.energy(z).cpu().double() - self.log_partition()
 
     def transverse_magnetisation(self):
         """Exact Tr(rho sum_i sigma^x_i) = d log Tr exp(-H) / d Gamma."""
-        rho = self.density_matrix()
-        return (rho * _flips(self.n_units).to(rho.device)).sum()
+        return (self.density_matrix() * _flips(self.n_units)).sum()
 
     def _listed_energy(self):
         n = self.n_units
@@ -186,9 +212,7 @@ class QuantumBoltzmannMachine(nn.Module):
                 f"{MAX_QUBITS}. Use PathIntegralSampler and "
                 "integrated_log_partition."
             )
-        like = next(self.classical.parameters())
-        states = all_states(n, dtype=like.dtype).to(like.device)
-        return self.energy(states).double()
+        return self.energy(all_states(n)).cpu().double()
 
 
 def _checked_gamma(gamma):

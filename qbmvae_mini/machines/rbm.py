@@ -4,9 +4,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_whole, kind_of
 from qbmvae_mini.machines.base import Machine, _as_bits, _small_random
 from qbmvae_mini.machines.graphs import Conditional
+from qbmvae_mini.machines.listing import LayerListing
 
 
 class RBM(Machine):
@@ -54,6 +55,7 @@ class RBM(Machine):
 
     def split(self, z):
         """The two layers of a state: (..., n_units) -> v, h."""
+        z = self._as_states(z)
         return z[..., : self.n_left], z[..., self.n_left :]
 
     def energy(self, z):
@@ -78,7 +80,32 @@ class RBM(Machine):
             - (pairs * self.W).sum()
         )
 
-    def free_energy(self, state, layer="left"):
+    def field(self, z):
+        """Minus the slope of E along each unit, (..., n_units) -> the same."""
+        v, h = self.split(z)
+        across = [
+            self.layer_field(h, "right"),
+            self.layer_field(v, "left"),
+        ]
+        return torch.cat(across, dim=-1)
+
+    def layer_field(self, state, layer="left"):
+        """Fields on the *other* layer's units, (..., n) -> (..., n_other).
+
+        ``c + v W`` for the left layer, ``a + W h`` for the right one: a
+        unit is on with the probability ``sigmoid(field)``.
+
+        Parameters
+        ----------
+        state : Tensor, shape (..., n_left) or (..., n_right)
+        layer : {"left", "right"}
+            Which layer `state` is.
+        """
+        if self._is_left(layer):
+            return self.c + self._as_states(state, self.n_left) @ self.W
+        return self.a + self._as_states(state, self.n_right) @ self.W.T
+
+    def free_energy(self, state, layer="left", *, beta=1.0):
         """-log of the sum of exp(-E) over the other layer, (..., n) -> (...).
 
         ``F(v) = offset - a.v - sum_j softplus(c_j + v.W_j)`` (Hinton 2012, A
@@ -91,14 +118,21 @@ class RBM(Machine):
             Bits of the layer that is kept.
         layer : {"left", "right"}
             Which layer `state` is; the other one is summed out.
+        beta : float
+            Inverse temperature: the sum is over exp(-beta E).
         """
-        if layer == "left":
-            kept, other = state @ self.a, self.c + state @ self.W
-        elif layer == "right":
-            kept, other = state @ self.c, self.a + state @ self.W.T
-        else:
+        own, n = (self.c, self.n_right)
+        if self._is_left(layer):
+            own, n = (self.a, self.n_left)
+        state = self._as_states(state, n)
+        kept = self.offset - state @ own
+        other = self.layer_field(state, layer)
+        return beta * kept - F.softplus(beta * other).sum(-1)
+
+    def _is_left(self, layer):
+        if layer not in ("left", "right"):
             raise ValueError(f'layer is "left" or "right", not {layer!r}')
-        return self.offset - kept - F.softplus(other).sum(-1)
+        return layer == "left"
 
     @property
     def n_visible(self):
@@ -112,7 +146,7 @@ class RBM(Machine):
     def settings(self):
         """Sizes of the two layers."""
         layers = {"n_left": self.n_left, "n_right": self.n_right}
-        return {"kind": type(self).__name__, **layers}
+        return {"kind": kind_of(self), **layers}
 
     def conditionals(self):
         """Two steps of heat-bath, right layer then left (block Gibbs).
@@ -125,6 +159,10 @@ class RBM(Machine):
             Conditional(right, left, W, self.c.detach()),
             Conditional(left, right, W.T, self.a.detach()),
         ]
+
+    def listing(self):
+        """The smaller layer listed, the other one summed out."""
+        return LayerListing(self)
 
     def _assign(self, bias, coupling):
         self.a.copy_(bias[: self.n_left])

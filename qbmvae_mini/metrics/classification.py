@@ -9,7 +9,7 @@ from qbmvae_mini.metrics.embeddings import read_codes, read_groups
 BINS = 10
 
 
-def classify(train_codes, train_labels, codes, seed=0):
+def classify(train_codes, train_labels, codes):
     """Multinomial logistic regression of labels on standardised codes.
 
     scikit-learn's, at its default penalty, for every embedding alike: the
@@ -22,8 +22,6 @@ def classify(train_codes, train_labels, codes, seed=0):
         Two classes or more.
     codes : array, shape (cells, numbers)
         The cells to classify.
-    seed : int
-        Nothing is drawn; it is taken so that all classifiers are called alike.
 
     Returns
     -------
@@ -42,12 +40,7 @@ def classify(train_codes, train_labels, codes, seed=0):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(
-        StandardScaler(),
-        LogisticRegression(
-            max_iter=2000, random_state=check_seed(seed) % 2**32
-        ),
-    )
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     model.fit(train_codes, labels)
     return model.classes_, model.predict_proba(codes)
 
@@ -76,11 +69,16 @@ def label_scores(classes, probabilities, labels):
     Raises
     ------
     TypeError, ValueError
-        If an argument is of no use.
+        If an argument is of no use, or no cell's label is among `classes`.
     """
     probabilities = _read_probabilities(probabilities)
     classes = _read_classes(classes, probabilities.shape[1])
     labels = read_groups("labels", labels, len(probabilities))
+    if not np.isin(labels, classes).any():
+        raise ValueError(
+            f"labels holds none of the classes: {str(labels[0])!r} for one, "
+            f"where classes has {str(classes[0])!r}; give labels of one kind"
+        )
     from sklearn.metrics import f1_score
 
     predicted = classes[probabilities.argmax(1)]
@@ -125,7 +123,7 @@ def few_labels(train_codes, train_labels, codes, labels, per_class, seed=0):
     train_codes, codes = _read_both(train_codes, codes)
     known = read_groups("train_labels", train_labels, len(train_codes), 2)
     chosen = _few(known, check_whole("per_class", per_class, 1), seed)
-    predicted = classify(train_codes[chosen], known[chosen], codes, seed)
+    predicted = classify(train_codes[chosen], known[chosen], codes)
     return label_scores(*predicted, labels)["macro_f1"]
 
 

@@ -1,9 +1,12 @@
 """What every score reads: checked codes and labels, and a graph of cells."""
 
+import contextlib
+import numbers
 import warnings
 
 import numpy as np
 import pandas as pd
+import torch
 
 from qbmvae_mini.checks import check_seed, dense
 
@@ -48,14 +51,17 @@ def read_codes(name, codes):
 
 
 def read_groups(name, groups, n_cells, least=1):
-    """Each cell's group as a word.
+    """Each cell's group as a word, the same for values that are equal.
+
+    A whole number is written without a point, so that labels that came back
+    as 1.0 are the labels that left as 1.
 
     Parameters
     ----------
     name : str
         Names the argument in the sentence.
     groups : sequence, length cells
-        Words or numbers; a categorical column will do.
+        Words, numbers or booleans; a categorical column will do.
     n_cells : int
         How many there should be.
     least : int
@@ -68,10 +74,11 @@ def read_groups(name, groups, n_cells, least=1):
     Raises
     ------
     ValueError
-        If their number is not that of the cells, one is missing, or there
-        are fewer than `least` groups.
+        If their number is not that of the cells, one is missing or no word
+        or number, or there are fewer than `least` groups.
     """
-    found = np.asarray(groups)
+    # As objects: NumPy would write a missing value in a list as "nan".
+    found = np.asarray(groups, dtype=object)
     if found.shape != (n_cells,):
         raise ValueError(
             f"{name} has shape {found.shape} for {n_cells} cells; give one "
@@ -83,7 +90,7 @@ def read_groups(name, groups, n_cells, least=1):
             f"{name} is missing for {missing.sum()} of {n_cells} cells; give "
             "every cell a value or leave those cells out"
         )
-    found = found.astype(str)
+    found = np.array([_word(name, value) for value in found])
     groups = np.unique(found)
     if len(groups) < least:
         raise ValueError(
@@ -91,6 +98,32 @@ def read_groups(name, groups, n_cells, least=1):
             f"compares at least {least}"
         )
     return found
+
+
+def _word(name, value):
+    """How a group is written."""
+    if isinstance(value, bytes):  # as HDF5 gives words
+        value = value.decode(errors="replace")
+    if isinstance(value, bool | np.bool_ | str):
+        return str(value)
+    if not isinstance(value, numbers.Real):
+        raise ValueError(
+            f"{name} holds {type(value).__name__} values; give words or numbers"
+        )
+    return str(int(value) if float(value).is_integer() else value)
+
+
+@contextlib.contextmanager
+def same_threads():
+    """Leave PyTorch its number of threads.
+
+    numba sets that of OpenMP, which is PyTorch's, too.
+    """
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def neighbour_graph(codes, seed=0):
@@ -125,10 +158,16 @@ def neighbour_graph(codes, seed=0):
         obs=pd.DataFrame(index=[str(i) for i in range(len(codes))]),
         obsm={"codes": codes.astype(np.float32)},
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), same_threads():
         # Equal cells: distances of zero, and a graph that is still made.
         warnings.simplefilter("ignore")
+        # Exact neighbours for any number of cells, so that one seed is one
+        # graph.
         sc.pp.neighbors(
-            graph, NEIGHBOURS, use_rep="codes", random_state=seed % 2**32
+            graph,
+            NEIGHBOURS,
+            use_rep="codes",
+            random_state=seed % 2**32,
+            transformer="sklearn",
         )
     return graph

@@ -14,6 +14,12 @@ from qbmvae_mini.metrics.embeddings import (
     read_groups,
 )
 
+#: Distances that are looked at together: 32 MB.
+MAX_DISTANCES = 2**22
+
+#: Reach and steps of the search for the weights of `lisi`.
+LOG_BETA, BISECTIONS = 20.0, 50
+
 
 def cluster(codes, resolution=1.0, seed=0):
     """Leiden clusters of the graph of nearest neighbours (Traag 2019).
@@ -93,8 +99,9 @@ def lisi(codes, groups, perplexity=30):
     """Number of groups among each cell's neighbours (Korsunsky 2019).
 
     The local inverse Simpson's index 1 / sum over groups of p^2, where p is
-    the share of a group among the 3 x perplexity - 1 nearest cells, near ones
-    weighing more. This calls harmonypy.
+    the share of a group among the 3 x perplexity - 1 nearest other cells. One
+    at distance d weighs exp(-beta d), and beta is chosen for each cell so
+    that these weights have the perplexity.
 
     Parameters
     ----------
@@ -124,10 +131,15 @@ def lisi(codes, groups, perplexity=30):
             f"{perplexity:g} looks at {3 * perplexity:g}; give more cells or "
             "a smaller perplexity"
         )
-    from harmonypy.lisi import compute_lisi
+    from sklearn.neighbors import NearestNeighbors
 
-    table = pd.DataFrame({"group": groups})
-    return compute_lisi(codes, table, ["group"], perplexity)[:, 0]
+    n_near = int(3 * perplexity) - 1
+    distance, near = (
+        NearestNeighbors(n_neighbors=n_near).fit(codes).kneighbors()
+    )
+    weights, near = _weights(distance, perplexity), groups[near]
+    shares = [(weights * (near == group)).sum(1) for group in np.unique(groups)]
+    return 1 / np.square(shares).sum(0)
 
 
 def mixing(codes, batches):
@@ -142,14 +154,19 @@ def mixing(codes, batches):
     Returns
     -------
     dict
-        ``ilisi``: mean `lisi` of the batches, scaled so that 0 is neighbours
-        of one batch and 1 is all batches in equal shares. Batches of unequal
-        size cannot reach 1.
+        ``ilisi``: `lisi` of the batches about the median cell (Luecken 2022),
+        scaled so that 0 is neighbours of one batch and 1 is all batches in
+        equal shares. Batches of unequal size cannot reach 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of no use, or there are too few cells.
     """
     codes = read_codes("codes", codes)
     batches = read_groups("batches", batches, len(codes), least=2)
-    mean = lisi(codes, batches).mean()
-    return {"ilisi": float((mean - 1) / (len(np.unique(batches)) - 1))}
+    middle = np.median(lisi(codes, batches))
+    return {"ilisi": float((middle - 1) / (len(np.unique(batches)) - 1))}
 
 
 def twin_rank(codes, other):
@@ -184,18 +201,44 @@ def twin_rank(codes, other):
         )
     if len(codes) < 2:
         raise ValueError("codes has 1 cell; a rank needs at least 2")
+    shares = [_farther(codes, other), _farther(other, codes)]
+    return float(np.mean(shares, axis=1).mean())
+
+
+def _farther(codes, other):
+    """Each cell's share of others that lie farther than its twin, (cells,)."""
     from scipy.spatial.distance import cdist
 
-    distance = cdist(codes, other)  # (cells, cells), twins on the diagonal
-    return float((_farther(distance) + _farther(distance.T)) / 2)
+    shares, n = np.empty(len(codes)), len(codes)
+    rows = max(1, MAX_DISTANCES // n)
+    for start in range(0, n, rows):
+        distance = cdist(codes[start : start + rows], other)  # (rows, cells)
+        twin = distance.diagonal(start)[:, None]
+        equal = (distance == twin).sum(1) - 1  # the twin itself is no other
+        farther = (distance > twin).sum(1) + equal / 2
+        shares[start : start + rows] = farther / (n - 1)
+    return shares
 
 
-def _farther(distance):
-    """Mean share of each row's others beyond its diagonal entry."""
-    twin = distance.diagonal()[:, None]
-    others = len(distance) - 1
-    equal = (distance == twin).sum(1) - 1  # the twin itself is no other
-    return (((distance > twin).sum(1) + equal / 2) / others).mean()
+def _weights(distance, perplexity):
+    """Weights exp(-beta d) of that perplexity; each row sums to 1.
+
+    The entropy falls as beta rises, so log beta is found by bisection. Where
+    too many cells are equally near, no beta will do and those weigh alike.
+    """
+    unit = distance.mean(1, keepdims=True)
+    distance = (distance - distance[:, :1]) / np.where(unit > 0, unit, 1)
+    low = np.full(unit.shape, -LOG_BETA)
+    high = -low
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        weights = np.exp(-np.exp(middle) * distance)
+        total = weights.sum(1, keepdims=True)
+        mean = (weights * distance).sum(1, keepdims=True) / total
+        entropy = np.log(total) + np.exp(middle) * mean
+        wide = entropy > np.log(perplexity)
+        low, high = np.where(wide, middle, low), np.where(wide, high, middle)
+    return weights / total
 
 
 def _check_resolution(resolution):

@@ -3,26 +3,26 @@
 The methods are named as in scvi-tools.
 """
 
-import json
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 import torch
+from tqdm.auto import tqdm
 
 from qbmvae_mini.cells.reading import read_cells
-from qbmvae_mini.checks import check_whole
-from qbmvae_mini.vae.checkpoints import (
-    load_state_tensors,
-    read_tensors,
-    state_tensors,
-    write_tensors,
-)
+from qbmvae_mini.checks import check_real, check_seed, check_whole
+from qbmvae_mini.latents.base import check_is_latent
+from qbmvae_mini.models import saving
+from qbmvae_mini.vae.checkpoints import load_state_tensors
 from qbmvae_mini.vae.network import VAE
 from qbmvae_mini.vae.training import fit
 
 #: Cells scored at once; the draws per cell are chunked in `VAE`.
 SCORED_AT_ONCE = 256
+
+#: Seconds of scoring after which a bar shows how much is left.
+BAR_AFTER = 20
 
 
 class CellVAE:
@@ -32,7 +32,7 @@ class CellVAE:
     ----------
     adata : AnnData
         Whole-number counts; every cell and every gene has at least one.
-    latent : nn.Module
+    latent : Latent
         See `qbmvae_mini.latents`.
     layer : str, optional
         Layer with the counts; by default ``adata.X``.
@@ -52,8 +52,9 @@ class CellVAE:
 
     Raises
     ------
-    KeyError, ValueError
-        If `adata` does not hold counts; see `qbmvae_mini.cells.read_cells`.
+    KeyError, TypeError, ValueError
+        If `adata` does not hold counts, see `qbmvae_mini.cells.read_cells`;
+        if `latent` is none, or a number is out of range.
     """
 
     def __init__(
@@ -67,35 +68,62 @@ class CellVAE:
         dropout=0.1,
         seed=0,
     ):
+        check_is_latent(latent)
         settings = {
             "layer": layer,
             "batch_key": batch_key,
             "n_hidden": check_whole("n_hidden", n_hidden, 1),
-            "dropout": dropout,
-            "seed": check_whole("seed", seed, 0),
+            "dropout": check_real("dropout", dropout, least=0, below=1),
+            "seed": check_seed(seed),
         }
-        self._set_up(adata, latent, settings)
-
-    def _set_up(self, adata, latent, settings, genes=None, batches=None):
-        """Read the cells and build the network, new or as it was saved."""
-        self._settings = settings
-        self._cells, self.genes, self.batches = read_cells(
-            adata,
-            layer=settings["layer"],
-            batch_key=settings["batch_key"],
-            genes=genes,
-            batches=batches,
+        cells, genes, batches = read_cells(
+            adata, layer=layer, batch_key=batch_key
         )
-        with self._seeded():
+        self._build(latent, settings, genes, batches)
+        self._cells_or_none = cells
+        self._depths = _depths(cells)
+
+    def _build(self, latent, settings, genes, batches):
+        """The network, with fresh weights and without cells."""
+        self._settings, self.genes, self.batches = settings, genes, batches
+        self._cells_or_none = None
+        with _seeded(settings["seed"], torch.device("cpu")):
             self.module = VAE(
-                len(self.genes),
+                len(genes),
                 latent,
-                n_batches=len(self.batches),
+                n_batches=len(batches),
                 n_hidden=settings["n_hidden"],
                 dropout=settings["dropout"],
             )
         self.module.eval()
         self.history_ = []
+
+    @property
+    def _cells(self):
+        if self._cells_or_none is None:
+            raise ValueError(
+                "this model was loaded without cells; hand over adata, or "
+                "load it with them: load(directory, adata)"
+            )
+        return self._cells_or_none
+
+    @property
+    def layer(self):
+        """Where it looks for counts; None is ``adata.X``."""
+        return self._settings["layer"]
+
+    @property
+    def batch_key(self):
+        """The column of ``adata.obs`` with the batch, or None."""
+        return self._settings["batch_key"]
+
+    @property
+    def is_bound(self):
+        """Whether its likelihoods are bounds from below, whatever the draws.
+
+        So it is where the prior is a quantum machine; see `QuantumLatent`.
+        """
+        return self.module.latent.is_bound
 
     def fit(
         self,
@@ -106,10 +134,15 @@ class CellVAE:
         kl_weight=1.0,
         validation=0.1,
         patience=6,
+        device="auto",
         resume=None,
+        new_chains=False,
         progress=True,
     ):
         """Train to the optimum of the validation likelihood.
+
+        However it ends, also by Ctrl-C, the model has its best weights so
+        far, and `history_` the epochs that were done.
 
         Parameters
         ----------
@@ -118,7 +151,11 @@ class CellVAE:
             model's seed; 0 trains on all of them for `max_epochs`.
         kl_weight : float
             1 is the bound. With 0 the model has codes, and no likelihood.
-        max_epochs, batch_size, lr, kl_warmup, patience, resume, progress
+        max_epochs, batch_size, lr, kl_warmup, patience
+            See `qbmvae_mini.vae.fit`.
+        device : str or torch.device
+            Where to train; the model stays there.
+        resume, new_chains, progress
             See `qbmvae_mini.vae.fit`.
 
         Returns
@@ -126,14 +163,12 @@ class CellVAE:
         CellVAE
             The model itself.
         """
-        if not 0 <= validation < 1:
-            raise ValueError(
-                f"validation is a share from 0 to below 1, not {validation!r}"
-            )
+        share = check_real("validation", validation, least=0, below=1)
         self._refuse_unseen(self._cells)
-        held_out, rest = self._split(validation)
+        held_out, rest = self._split(share)
+        history = list(self.history_)  # not that of an earlier training
         try:
-            self.history_ = fit(
+            fit(
                 self.module,
                 self._cells[rest],
                 self._cells[held_out],
@@ -144,11 +179,20 @@ class CellVAE:
                 kl_weight=kl_weight,
                 patience=patience,
                 seed=self._settings["seed"],
+                device=device,
                 resume=resume,
+                new_chains=new_chains,
+                about={
+                    "model": type(self).__name__,
+                    "settings": self._settings,
+                    "genes": self.genes,
+                    "batches": self.batches,
+                },
+                history=history,
                 progress=progress,
             )
         finally:
-            self.module.eval()  # also after Ctrl-C: no dropout in what is read
+            self.history_ = history  # also of what Ctrl-C has ended
         return self
 
     def get_latent_representation(self, adata=None):
@@ -159,7 +203,13 @@ class CellVAE:
         """Prior energy of each cell's mean code in nats, (cells,).
 
         Without log Z, so that only differences between cells mean anything.
+
+        Raises
+        ------
+        ValueError
+            If the model was trained with a KL weight of 0.
         """
+        self._refuse_without_prior()
         latent = self.module.latent
 
         def energy(x, batch):
@@ -167,11 +217,14 @@ class CellVAE:
 
         return self._each(energy, adata)
 
-    def get_log_likelihood(self, adata=None, n_samples=64, *, discrete=False):
+    def get_log_likelihood(
+        self, adata=None, n_samples=64, *, discrete=False, progress=True
+    ):
         """Log p(x | library, batch) of each cell in nats, (cells,).
 
         Importance-weighted over `n_samples` exact draws, with the pessimistic
-        end of the bracket of log Z: a lower bound on average.
+        end of the bracket of log Z: a lower bound on average. Where
+        `is_bound`, it is one however many draws there are.
 
         Parameters
         ----------
@@ -181,13 +234,15 @@ class CellVAE:
         discrete : bool
             Score true bits, also where the latent trains with smoothed ones;
             see `qbmvae_mini.vae.VAE.log_likelihood`.
+        progress : bool
+            Show a tqdm bar, where it takes long.
 
         Raises
         ------
         ValueError
             If the model was trained with a KL weight of 0.
         """
-        check_whole("n_samples", n_samples, 1)
+        n_samples = check_whole("n_samples", n_samples, 1)
 
         def score(x, batch):
             return self.module.log_likelihood(
@@ -195,19 +250,22 @@ class CellVAE:
             )
 
         self._settle_log_z()
-        return self._each(score, adata, decodes=True)
+        return self._each(score, adata, decodes=True, progress=progress)
 
     def get_elbo(self, adata=None):
         """Mean evidence lower bound in nats a cell, one exact draw each."""
         self._settle_log_z()
         return float(self._each(self.module.elbo, adata, decodes=True).mean())
 
-    def get_normalized_expression(self, adata=None, n_samples=25):
+    def get_normalized_expression(
+        self, adata=None, n_samples=25, *, progress=True
+    ):
         """Expected share of each gene in a cell's UMIs, (cells, genes).
 
-        Mean over `n_samples` exact draws of the code; rows sum to 1.
+        Mean over `n_samples` exact draws of the code; rows sum to 1. A tqdm
+        bar shows the `progress` where it takes long.
         """
-        check_whole("n_samples", n_samples, 1)
+        n_samples = check_whole("n_samples", n_samples, 1)
 
         def shares(x, batch):
             params = self.module.encode(x)
@@ -215,77 +273,107 @@ class CellVAE:
             code, _ = self.module.latent.smooth(z, params)
             return self.module.decode(code, batch).softmax(-1).mean(0)
 
-        return self._each(shares, adata, decodes=True)
+        return self._each(shares, adata, decodes=True, progress=progress)
 
-    def generate(self, n):
+    def generate(self, n, seed=0):
         """Draw `n` new cells.
 
         Library sizes and batches are those of training cells picked at
-        random, since the model does not explain them.
+        random, since the model does not explain them. A saved model holds
+        them.
+
+        Parameters
+        ----------
+        n : int
+        seed : int
+            The same seed gives the same cells, another one other cells. The
+            chains of training stay where they are.
 
         Returns
         -------
         AnnData
-            Counts in ``X`` and, where the model knows batches, their column.
+            Counts in ``X`` as CSR, and in the layer where the model looks for
+            them; where it knows batches, their column.
+
+        Raises
+        ------
+        ValueError
+            If the model was trained with a KL weight of 0.
         """
         import anndata
         import pandas
 
-        check_whole("n", n, 1)
-        self._refuse_unseen(self._cells)
+        n, seed = check_whole("n", n, 1), check_seed(seed)
         self._refuse_without_prior()
-        rng = np.random.default_rng(self._settings["seed"])
-        picked = rng.integers(len(self._cells), size=n)
-        library = torch.from_numpy(
-            np.asarray(self._cells.counts[picked].sum(axis=1)).ravel()
-        )
-        batch = self._cells.batch[picked]
-        with self._seeded():
+        library, batch = self._depths["library"], self._depths["batch"]
+        picked = np.random.default_rng(seed).integers(len(library), size=n)
+        batch = batch[picked]
+        with _seeded(seed, self._device):
             counts = self.module.generate(
-                n, library.to(self._device), batch.to(self._device)
+                n,
+                library[picked].to(self._device),
+                batch.to(self._device),
+                seed,
             )
         made = anndata.AnnData(
-            counts.cpu().numpy(), var=pandas.DataFrame(index=self.genes)
+            scipy.sparse.csr_matrix(counts.cpu().numpy()),
+            var=pandas.DataFrame(index=self.genes),
         )
-        if self._settings["batch_key"] is not None:
-            names = np.array(self.batches)[batch.numpy()]
-            made.obs[self._settings["batch_key"]] = names
+        if self.layer is not None:
+            made.layers[self.layer] = made.X
+        if self.batch_key is not None:
+            made.obs[self.batch_key] = np.array(self.batches)[batch.numpy()]
         return made
 
     def save(self, directory):
-        """Write ``weights.safetensors`` and ``model.json``; no pickle."""
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        latent = self.module.latent
+        """Write ``model.json`` and weights into a folder; nothing is pickled.
+
+        Whatever happens meanwhile, the folder holds the old model or the new
+        one. Of the cells there are the names of genes and batches, and the
+        library size and batch of each training cell for `generate`: no
+        counts, no names of cells.
+
+        Parameters
+        ----------
+        directory : path
+            Made where there is none.
+
+        Raises
+        ------
+        OSError
+            If nothing can be written there; an old model stays as it was.
+        ValueError
+            If a weight is NaN or infinite.
+        """
         facts = {
             "class": type(self).__name__,
             "settings": self._settings,
-            "latent": self._latent_settings(),
-            "sampler": latent.settings().get("sampler", {}).get("kind"),
+            "latent": saving.latent_settings(self.module.latent),
             "genes": self.genes,
             "batches": self.batches,
             "history": self.history_,
             "kl_weight": self.module.kl_weight,
         }
-        text = json.dumps(facts, indent=1)
-        (directory / "model.json").write_text(text)
-        tensors = state_tensors(self.module)
-        write_tensors(directory / "weights.safetensors", tensors, {})
+        saving.write_model(directory, self.module, facts, self._depths)
 
     @classmethod
-    def load(cls, directory, adata, **latent):
-        """A saved model, with `adata` in the place of its training cells.
+    def load(cls, directory, adata=None, **parts):
+        """A saved model, of this class or of one derived from it.
 
         Parameters
         ----------
         directory : path
             Where `save` wrote.
-        adata : AnnData
-            Cells with the model's genes, in any order.
-        **latent
-            What the file does not hold: ``latent`` for a `CellVAE`; for a
-            `QBMVAE` its ``sampler`` unless that was a `GibbsSampler`, and its
-            ``relaxation`` if that was of a class of your own.
+        adata : AnnData, optional
+            Cells with the model's genes, in any order, to train on and to
+            read where no others are given. Without it the model reads what
+            its methods are given, generates, and does not train.
+        **parts
+            What the file does not hold, by name. A sampler that stands on
+            somebody else's, as a `DimodSampler` does, is given as ``sampler``
+            (to embed and to score any will do, such as a `GibbsSampler`);
+            parts of classes of your own as ``sampler``, ``relaxation``,
+            ``machine`` or, whole, as ``latent``.
 
         Raises
         ------
@@ -294,55 +382,26 @@ class CellVAE:
         TypeError
             If the model needs one of these and it is not given.
         ValueError
-            If the model was saved by another class, or the weights do not fit
-            `latent`.
+            If the file is damaged or of another version, the model is of
+            another class, or the weights do not fit `latent`.
         """
-        path = Path(directory) / "model.json"
-        if not path.exists():
-            raise FileNotFoundError(
-                f"{str(directory)!r} holds no saved model (no model.json)"
-            )
-        facts = json.loads(path.read_text())
-        if facts["class"] != cls.__name__:
-            raise ValueError(
-                f"{str(directory)!r} holds a {facts['class']}, not a "
-                f"{cls.__name__}; call {facts['class']}.load"
-            )
-        model = cls.__new__(cls)
-        model._set_up(
-            adata,
-            cls._make_latent(facts["settings"], **facts["latent"] | latent),
-            facts["settings"],
-            facts["genes"],
-            facts["batches"],
-        )
-        tensors, _ = read_tensors(path.with_name("weights.safetensors"))
-        found = model.module.latent.settings().get("sampler", {}).get("kind")
-        if found != facts["sampler"]:
-            if not latent:
-                raise TypeError(
-                    f"{str(directory)!r} was trained by {facts['sampler']}; "
-                    f"pass sampler={facts['sampler']}(...), or another one"
-                )
-        # Chains of one kind of sampler mean nothing to another.
-        same = found == facts["sampler"]
+        facts, tensors = saving.read_model(directory)
+        where = repr(str(directory))
+        model = object.__new__(saving.find_class(facts["class"], cls, where))
+        latent = saving.build_latent(facts["latent"], tensors, parts, where)
+        settings, genes = facts["settings"], facts["genes"]
+        model._build(latent, settings, genes, facts["batches"])
+        same = saving.same_sampler(latent, facts["latent"])
         load_state_tensors(tensors, model.module, chains=same)
+        saving.check_weights(model.module, where)
         model.history_ = facts["history"]
         model.module.kl_weight = facts["kl_weight"]
+        model._depths = {
+            name: tensors[f"cells.{name}"] for name in ("library", "batch")
+        }
+        if adata is not None:
+            model._cells_or_none = model._read(adata, decodes=True)
         return model
-
-    @staticmethod
-    def _make_latent(settings, *, latent=None):
-        if latent is None:
-            raise TypeError(
-                "a CellVAE's file does not hold the kind of its latent; call "
-                "CellVAE.load(directory, adata, latent=...)"
-            )
-        return latent
-
-    def _latent_settings(self):
-        """What `_make_latent` needs to build the latent again."""
-        return {}
 
     def _split(self, share):
         """Validation cells and the rest, by the model's seed."""
@@ -358,26 +417,36 @@ class CellVAE:
         return np.sort(order[:n]), np.sort(order[n:])
 
     @torch.no_grad()
-    def _each(self, function, adata, *, decodes=False):
+    def _each(self, function, adata, *, decodes=False, progress=False):
         """`function` of (x, batch) over all cells, as one array."""
         cells = self._cells if adata is None else self._read(adata, decodes)
         if decodes:
             self._refuse_unseen(cells)
-        with self._seeded():
-            parts = [
-                function(x, batch).cpu()
-                for x, batch in cells.minibatches(
-                    SCORED_AT_ONCE, device=self._device
-                )
-            ]
-        return torch.cat(parts).numpy()
+        bar = tqdm(
+            total=len(cells),
+            disable=not progress,
+            delay=BAR_AFTER,
+            unit="cell",
+        )
+        blocks = cells.minibatches(SCORED_AT_ONCE, device=self._device)
+        found, start = None, 0
+        with _seeded(self._settings["seed"], self._device), bar:
+            for x, batch in blocks:
+                part = function(x, batch).cpu().numpy()
+                if found is None:  # one array, and not all parts beside it
+                    shape = (len(cells), *part.shape[1:])
+                    found = np.empty(shape, dtype=part.dtype)
+                found[start : start + len(part)] = part
+                start += len(part)
+                bar.update(len(part))
+        return found
 
     def _refuse_unseen(self, cells):
         """Only cells of a batch that was in training can be decoded."""
         if (cells.batch < 0).any():
             raise ValueError(
                 f"batch {cells.unseen[0]!r} of "
-                f"adata.obs[{self._settings['batch_key']!r}] was not in "
+                f"adata.obs[{self.batch_key!r}] was not in "
                 f"training ({', '.join(self.batches)}); its cells can be "
                 "embedded but not decoded"
             )
@@ -386,8 +455,8 @@ class CellVAE:
         """New cells. Only the decoder needs to know their batch."""
         cells, _, _ = read_cells(
             adata,
-            layer=self._settings["layer"],
-            batch_key=self._settings["batch_key"] if decodes else None,
+            layer=self.layer,
+            batch_key=self.batch_key if decodes else None,
             genes=self.genes,
             batches=self.batches if decodes else None,
         )
@@ -397,8 +466,8 @@ class CellVAE:
         if self.module.kl_weight == 0:
             raise ValueError(
                 "this model was trained with kl_weight=0, so its prior knows "
-                "nothing of its codes; it embeds cells, and has neither a "
-                "likelihood nor new cells to offer"
+                "nothing of its codes; it embeds cells, and has no energy, no "
+                "likelihood and no new cells to offer"
             )
 
     def _settle_log_z(self):
@@ -406,13 +475,24 @@ class CellVAE:
         self._refuse_without_prior()
         self.module.latent.estimate_log_z()
 
-    @contextmanager
-    def _seeded(self):
-        """Seed torch's global generator, and put it back afterwards."""
-        with torch.random.fork_rng():
-            torch.manual_seed(self._settings["seed"])
-            yield
-
     @property
     def _device(self):
         return next(self.module.parameters()).device
+
+
+def _depths(cells):
+    """Library size and batch of each cell."""
+    library = np.asarray(cells.counts.sum(axis=1), dtype=np.float32)
+    return {"library": torch.from_numpy(library.ravel()), "batch": cells.batch}
+
+
+@contextmanager
+def _seeded(seed, device):
+    """Seed torch's generators of a device and the CPU; put them back later."""
+    others = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(others):
+        torch.random.default_generator.manual_seed(seed)
+        if others:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield

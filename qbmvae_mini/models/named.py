@@ -2,15 +2,17 @@
 
 import numbers
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_seed
 from qbmvae_mini.latents import BoltzmannLatent, GaussianLatent
-from qbmvae_mini.latents.relaxations.names import RELAXATIONS
-from qbmvae_mini.latents.relaxations.names import relaxation as find_relaxation
 from qbmvae_mini.machines.rbm import RBM
 from qbmvae_mini.models.cell_vae import CellVAE
 from qbmvae_mini.samplers import GibbsSampler
 
 __all__ = ["QBMVAE", "CellVAE", "GaussianVAE"]
+
+#: Widths unless another is asked for. The encoder gives 64 numbers a cell
+#: either way: a logit a bit, or a mean and a log variance a Gaussian number.
+BITS, GAUSSIANS = 64, 32
 
 
 class GaussianVAE(CellVAE):
@@ -24,16 +26,8 @@ class GaussianVAE(CellVAE):
         `layer`, `batch_key`, `n_hidden`, `dropout`, `seed` of `CellVAE`.
     """
 
-    def __init__(self, adata, *, n_latent=10, **kwargs):
-        n_latent = check_whole("n_latent", n_latent, 1)
+    def __init__(self, adata, *, n_latent=GAUSSIANS, **kwargs):
         super().__init__(adata, GaussianLatent(n_latent), **kwargs)
-
-    @staticmethod
-    def _make_latent(settings, *, n_latent):
-        return GaussianLatent(n_latent)
-
-    def _latent_settings(self):
-        return {"n_latent": self.module.latent.n_latent}
 
 
 class QBMVAE(CellVAE):
@@ -47,7 +41,7 @@ class QBMVAE(CellVAE):
     adata : AnnData
     n_latent : int
         Number of bits, even.
-    sampler : object with ``sample(machine, n)``, optional
+    sampler : Sampler, optional
         By default `GibbsSampler` with 256 persistent chains.
     relaxation : str or Relaxation
         See `qbmvae_mini.latents.BitLatent`.
@@ -66,29 +60,11 @@ class QBMVAE(CellVAE):
         self,
         adata,
         *,
-        n_latent=64,
+        n_latent=BITS,
         sampler=None,
         relaxation="straight-through",
         negatives=None,
         **kwargs,
-    ):
-        latent = self._make_latent(
-            {"seed": check_whole("seed", kwargs.get("seed", 0), 0)},
-            n_latent=n_latent,
-            sampler=sampler,
-            relaxation=relaxation,
-            negatives=negatives,
-        )
-        super().__init__(adata, latent, **kwargs)
-
-    @staticmethod
-    def _make_latent(
-        settings,
-        *,
-        n_latent,
-        relaxation=None,
-        sampler=None,
-        negatives=None,
     ):
         whole = isinstance(n_latent, numbers.Integral)
         if not whole or n_latent < 2 or n_latent % 2:
@@ -96,32 +72,13 @@ class QBMVAE(CellVAE):
                 f"n_latent is an even number of bits, at least 2, not "
                 f"{n_latent!r}: half of them are left units, half right"
             )
-        if relaxation is None:
-            raise TypeError(
-                "the file does not hold a relaxation of your own class; "
-                "call QBMVAE.load(directory, adata, relaxation=...)"
-            )
-        if isinstance(relaxation, dict):  # as `_latent_settings` wrote it
-            relaxation = find_relaxation(**relaxation)
-        half = int(n_latent) // 2
-        machine = RBM(half, half, seed=settings["seed"])
+        half, seed = int(n_latent) // 2, check_seed(kwargs.get("seed", 0))
         if sampler is None:
-            sampler = GibbsSampler(chains=256, sweeps=5, seed=settings["seed"])
-        return BoltzmannLatent(
-            machine,
+            sampler = GibbsSampler(chains=256, sweeps=5, seed=seed)
+        latent = BoltzmannLatent(
+            RBM(half, half, seed=seed),
             sampler,
             relaxation=relaxation,
             negatives=negatives,
         )
-
-    def _latent_settings(self):
-        latent = self.module.latent
-        settings = {
-            "n_latent": latent.n_latent,
-            "negatives": latent.negatives,
-        }
-        relaxation = latent.relaxation
-        if type(relaxation) in RELAXATIONS.values():
-            named = {"choice": relaxation.name}
-            settings["relaxation"] = named | relaxation.settings()
-        return settings
+        super().__init__(adata, latent, **kwargs)

@@ -1,33 +1,41 @@
 """The results table: models x studies x splits, one row each.
 
-``make results`` fills ``data/results/scores.csv`` and may be stopped and
-started again: rows that are there, and were made by the same code, are kept.
-Chapters read the table, work one row out again and compare.
+``make results`` makes the rows of ``data/results/scores.csv`` that are
+missing. It may be stopped and started again, and rows that are there are kept
+until others are asked for (``python -m qbmvae_mini.results --help``). Each
+row records which code made it, and where. Chapters read the table, work one
+row out again and compare.
 
-Our models train with the same encoder, decoder, likelihood, optimiser,
-patience and budget; only the latent differs. scVI trains as scvi-tools has
-it. A split is 70 / 10 / 20 per cent of the cells for training, early stopping
-and test. The dropout of a model on a bundled set is the one that the
-validation cells of split 0 like best; variants of a model take over its
-dropout, and so does the model on a study that is made of that set. Test cells
-are scored once, by what was chosen. One fit serves the likelihood and all
-tasks.
+A model of the table is an entry of `MODELS`, and that is all of it. Our
+models train with the same encoder, decoder, likelihood, optimiser, patience
+and budget; only the latent differs. scVI trains as scvi-tools has it. A split
+is 70 / 10 / 20 per cent of the cells for training, early stopping and test.
+The dropout of a model on a bundled set is the one that the validation cells
+of split 0 like best; variants of a model take over its dropout, and so does
+the model on a study that is made of that set. Test cells are scored once, by
+what was chosen. One fit serves the likelihood and all tasks.
+
+- `catalogue`: models and rivals; `rivals`: those that are none of ours.
+- `studies`: which cells are compared, and what is asked of them.
+- `jobs`: which fits are wanted; `workers`: the processes that make them.
+- `rows`: one fit and its rows; `scores`: those of the tasks.
+- `table`: read, written, compared; `provenance`: what a row records.
 """
 
-from qbmvae_mini.results.fits import (
-    BASELINES,
-    DATASETS,
-    DERIVED,
+from qbmvae_mini.results.catalogue import (
     DROPOUTS,
-    FAMILIES,
     MODELS,
-    SAMPLES,
     TASK_MODELS,
+    Model,
+)
+from qbmvae_mini.results.rows import (
+    SAMPLES,
     compute_row,
     compute_rows,
     fit_model,
 )
 from qbmvae_mini.results.studies import (
+    DATASETS,
     SPLITS,
     STUDIES,
     TEST,
@@ -38,7 +46,6 @@ from qbmvae_mini.results.studies import (
     split_study,
 )
 from qbmvae_mini.results.table import (
-    code_hash,
     load,
     paired_interval,
     table_path,
@@ -47,11 +54,8 @@ from qbmvae_mini.results.table import (
 )
 
 __all__ = [
-    "BASELINES",
     "DATASETS",
-    "DERIVED",
     "DROPOUTS",
-    "FAMILIES",
     "MODELS",
     "SAMPLES",
     "SPLITS",
@@ -59,8 +63,8 @@ __all__ = [
     "TASK_MODELS",
     "TEST",
     "VALIDATION",
+    "Model",
     "Study",
-    "code_hash",
     "compute_row",
     "compute_rows",
     "fit_model",

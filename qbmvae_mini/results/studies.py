@@ -162,6 +162,14 @@ STUDIES = {
     ),
 }
 
+#: The bundled sets, and the column of ``obs`` that the decoder is told. All
+#: models are trained on these.
+DATASETS = {
+    name: study.batch_key
+    for name, study in STUDIES.items()
+    if study.dropout_of is None
+}
+
 
 def load_cells(study, split=0):
     """The cells of a study.

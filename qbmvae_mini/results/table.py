@@ -1,66 +1,26 @@
-"""Reading the table, comparing two models in it, and knowing its code."""
+"""The table: read with care, written whole, and compared within."""
 
-import ast
-import hashlib
-from pathlib import Path
+import csv
+import io
+import os
+import secrets
 
 import numpy as np
 
 from qbmvae_mini.cells import datasets
-from qbmvae_mini.results.fits import FAMILIES, SAMPLES
+from qbmvae_mini.results.catalogue import families as families_of_the_table
+from qbmvae_mini.results.provenance import COLUMNS
+from qbmvae_mini.results.rows import SAMPLES
 from qbmvae_mini.results.studies import STUDIES, TEST
 
-#: Modules that decide the numbers. Figures and site do not.
-_DECIDING = (
-    "arrays",
-    "averaging",
-    "boltzmann",
-    "cell_vae",
-    "cells",
-    "checkpoints",
-    "checks",
-    "controls",
-    "datasets",
-    "graphs",
-    "latents/base",
-    "latents/bits",
-    "latents/boltzmann",
-    "latents/gaussian",
-    "likelihoods",
-    "metrics/classification",
-    "metrics/embeddings",
-    "metrics/integration",
-    "metrics/trajectory",
-    "partition",
-    "relaxations",
-    "results/baselines",
-    "results/fits",
-    "results/scores",
-    "results/studies",
-    "samplers/chains",
-    "samplers/dimod_adapter",
-    "samplers/exact",
-    "samplers/gibbs",
-    "samplers/sweeps",
-    "simulators",
-    "training",
-    "vae",
-)
+#: What tells rows apart, and the table's first columns.
+KEY = ("dataset", "model", "split")
 
+#: Columns of words; all others hold numbers.
+WORDS = {"dataset", "model", *COLUMNS}
 
-def code_hash():
-    """Twelve digits that change when code that decides the numbers does.
-
-    Comments, docstrings, error messages and layout do not count.
-    """
-    root = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for name in _DECIDING:
-        tree = ast.parse((root / f"{name}.py").read_text())
-        for node in ast.walk(tree):
-            _drop_prose(node)
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:12]
+#: Seconds to wait for another process that is writing the table.
+PATIENCE = 60
 
 
 def table_path():
@@ -71,14 +31,105 @@ def table_path():
 def load():
     """The table as a pandas DataFrame, one row a model and split.
 
-    Columns are those of `compute_rows`, the hash of the code, and the date.
+    Columns are those of `compute_rows`, and those of `provenance`, which are
+    empty where nobody recorded them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If the file is torn or no such table.
     """
     import pandas
 
+    if not table_path().exists():
+        raise FileNotFoundError("there is no results table; run: make results")
+    rows = list(read_rows().values())
+    table = pandas.DataFrame(rows)
+    for name in table.columns.difference(list(WORDS)):
+        table[name] = pandas.to_numeric(table[name])
+    return table
+
+
+def read_rows():
+    """Rows of the table as they are written; none if there is no table.
+
+    Returns
+    -------
+    dict
+        (dataset, model, split) -> dict of column to words, "" for nothing.
+
+    Raises
+    ------
+    ValueError
+        If the file is torn or no such table. It is left as it is.
+    """
     path = table_path()
     if not path.exists():
-        raise FileNotFoundError("there is no results table; run: make results")
-    return pandas.read_csv(path)
+        return {}
+    try:
+        return _parsed(path.read_text(encoding="utf-8"))
+    except (ValueError, csv.Error) as error:  # no UTF-8 is a ValueError, too
+        raise ValueError(
+            f"the results table {str(path)!r} cannot be used: {error}; "
+            "restore it, or move it away to begin a new one"
+        ) from error
+
+
+def merge(made):
+    """Put rows into the table, in the place of those that they replace.
+
+    The file is read again and written in one step, under a lock, so that
+    rows that another process has added meanwhile stay.
+
+    Parameters
+    ----------
+    made : sequence of dict
+        Column to number or words.
+
+    Returns
+    -------
+    dict
+        All rows, as of `read_rows`.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be written, or is no such table. It is left as it
+        is.
+    """
+    path = table_path().resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        rows = read_rows()
+        for row in made:
+            key = row["dataset"], row["model"], row["split"]
+            rows[key] = {name: _written(row[name]) for name in row}
+        _replace(path, _as_text(rows))
+    return rows
+
+
+def check_writable():
+    """Find out before any work whether the table can be written.
+
+    What a killed process has left beside it is removed.
+
+    Raises
+    ------
+    OSError
+    """
+    path = table_path().resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        for left in path.parent.glob(f".{path.name}.*.new"):
+            left.unlink()
+        size = path.stat().st_size if path.exists() else 0
+        trial = _beside(path)
+        try:
+            _write(trial, "0" * (size + 2**16))
+        finally:
+            trial.unlink(missing_ok=True)
 
 
 def with_best(table, families=None):
@@ -92,7 +143,7 @@ def with_best(table, families=None):
     table : DataFrame
         See `load`.
     families : dict of str to sequence of str, optional
-        Name of the new rows -> models; by default `FAMILIES`.
+        Name of the new rows -> models; by default those of the catalogue.
 
     Returns
     -------
@@ -102,7 +153,7 @@ def with_best(table, families=None):
     import pandas
 
     parts = [table]
-    families = FAMILIES if families is None else families
+    families = families_of_the_table() if families is None else families
     for name, models in families.items():
         rows = table[table.model.isin(models)]
         best = rows.groupby(["dataset", "split"]).validation.idxmax()
@@ -178,10 +229,86 @@ def _overlap(dataset):
     return share / (1 - share)
 
 
-def _drop_prose(node):
-    """Remove what a node says to people: a docstring, an error's text."""
-    if isinstance(node, ast.Raise):
-        node.exc = None
-    has_docstring = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    if isinstance(node, has_docstring) and ast.get_docstring(node):
-        del node.body[0]
+def _parsed(text):
+    """Rows of a table, or a ValueError that says where it is none."""
+    lines = csv.reader(io.StringIO(text))
+    header = next(lines, [])
+    absent = [name for name in KEY if name not in header]
+    if absent:
+        raise ValueError(f"its first line lacks {', '.join(absent)}")
+    if len(set(header)) < len(header):
+        raise ValueError("its first line names a column twice")
+    if not text.endswith("\n"):
+        raise ValueError("its last line is torn")
+    rows = {}
+    for values in lines:
+        place = f"line {lines.line_num}"
+        if len(values) != len(header):
+            raise ValueError(
+                f"{place} has {len(values)} values for {len(header)} columns"
+            )
+        row = dict(zip(header, values, strict=True))
+        for name in header:
+            if name not in WORDS and not _is_number(row[name]):
+                raise ValueError(f"{place} has {row[name][:20]!r} as {name}")
+        if not row["split"].isdecimal():
+            raise ValueError(f"{place} has {row['split']!r} as split")
+        key = row["dataset"], row["model"], int(row["split"])
+        if key in rows:
+            raise ValueError(f"{place} is a second row of {key}")
+        rows[key] = row
+    return rows
+
+
+def _is_number(word):
+    try:
+        float(word or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def _written(value):
+    """A value as the table has it: six digits of what is no whole number."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _as_text(rows):
+    """Rows in order; provenance stands in the last columns."""
+    names = dict.fromkeys(KEY)
+    for row in rows.values():
+        names |= dict.fromkeys(row)
+    columns = [name for name in names if name not in COLUMNS] + list(COLUMNS)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[key] for key in sorted(rows))
+    return file.getvalue()
+
+
+def _locked(path):
+    from filelock import FileLock
+
+    return FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE)
+
+
+def _beside(path):
+    """A name in the same folder that no other process takes."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+
+
+def _replace(path, text):
+    """The old file or the new one, whatever happens meanwhile."""
+    new = _beside(path)
+    try:
+        _write(new, text)
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _write(path, text):
+    with path.open("x", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,7 +1,8 @@
 """Samplers: draw states of a Boltzmann machine.
 
-Every sampler has ``sample(machine, n) -> Tensor (n, n_units)`` of bits from
-``exp(-E) / Z`` at temperature 1, or says which law it samples instead.
+Every sampler is a `Sampler`: ``sample(machine, n) -> Tensor (n, n_units)`` of
+bits from ``exp(-E) / Z`` at temperature 1, or it says which law it samples
+instead. What else may be asked of it has a default there.
 
 - `ExactSampler` enumerates: independent draws, small machines only.
 - `GibbsSampler` runs many chains at once; the default everywhere.

@@ -4,9 +4,11 @@
 
     class CoinFlips(Sampler):
         def sample(self, machine, n):
-            return torch.randint(2, (n, machine.n_units)).float()
+            u = torch.rand(n, machine.n_units, generator=self.generator)
+            return u.round().to(machine.offset)
 
-Everything else has a default that is right for a sampler without a memory.
+Everything else has a default that is right for a sampler whose only memory is
+its random numbers. `qbmvae_mini.estimates.check_sampler` looks at all of it.
 """
 
 import copy
@@ -15,7 +17,8 @@ from abc import ABC, abstractmethod
 import dimod
 import torch
 
-from qbmvae_mini.checks import check_bits
+from qbmvae_mini.checks import check_bits, check_whole
+from qbmvae_mini.machines.base import check_is_machine
 
 
 class Sampler(ABC):
@@ -26,9 +29,17 @@ class Sampler(ABC):
     draws : int
         States to ask for where an average is wanted, as in a negative phase.
         A sampler of many chains has as many draws as chains.
+    seed : int
+        Where `generator` begins.
+    draws_paths : bool
+        Whether it has ``sample_paths(machine, n)``, the world lines of a
+        quantum machine; see `PathIntegralSampler`.
     """
 
     draws = 256
+    draws_paths = False
+    seed = 0
+    _generator = None
 
     @abstractmethod
     def sample(self, machine, n):
@@ -42,7 +53,10 @@ class Sampler(ABC):
         TypeError, ValueError
             If the answer is no tensor, of another shape, or holds no bits.
         """
-        z, who = self.sample(machine, n), type(self).__name__
+        who = type(self).__name__
+        check_is_machine(machine, who)
+        n = check_whole("n", n, 1)
+        z = self.sample(machine, n)
         if not isinstance(z, torch.Tensor):
             raise TypeError(
                 f"{who} returned a {type(z).__name__}; return the bits as a "
@@ -54,7 +68,7 @@ class Sampler(ABC):
                 f"{(n, machine.n_units)}"
             )
         check_bits(f"draws of {who}", z)
-        return z.to(next(machine.parameters()))
+        return z.to(machine.offset)
 
     def mean_energy(self, machine, draws=None):
         """Mean energy under the machine's law, a scalar with a gradient.
@@ -87,13 +101,20 @@ class Sampler(ABC):
         twin.reset()
         return twin
 
+    @property
+    def generator(self):
+        """Random numbers of the sampler's own, on the CPU, from `seed` on."""
+        if self._generator is None:
+            self._generator = torch.Generator().manual_seed(self.seed)
+        return self._generator
+
     def settings(self):
         """What to build it with again, fit for JSON; tells two runs apart."""
-        return {}
+        return {"seed": self.seed}
 
     def state_dict(self):
         """What a run needs to go on to the same numbers, flat, tensors."""
-        return {}
+        return {"generator": self.generator.get_state()}
 
     def load_state_dict(self, state):
         """Restore what `state_dict` gave.
@@ -104,14 +125,42 @@ class Sampler(ABC):
             If the state is one of another kind of sampler; nothing is changed
             then.
         """
-        if state:
+        check_state(self, state, "generator")
+        generator = torch.Generator()
+        try:
+            generator.set_state(state["generator"].cpu())
+        except (RuntimeError, TypeError) as error:
             raise ValueError(
-                f"a {type(self).__name__} keeps no state, and this one holds "
-                f"{', '.join(sorted(state))}; start with new chains"
-            )
+                "the generator of this state is no random state of a CPU; "
+                "start anew with reset()"
+            ) from error
+        self._generator = generator
 
-    def reset(self):  # noqa: B027, there may be nothing to forget
+    def reset(self):
         """Forget all draws so far: chains start anew, seeds at the first."""
+        self._generator = None
+
+
+def check_state(sampler, state, name):
+    """Refuse a state that is not `name` alone, a tensor.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(state, dict) or set(state) != {name}:
+        found = type(state).__name__
+        if isinstance(state, dict):
+            found = ", ".join(sorted(map(str, state))) or "nothing"
+        raise ValueError(
+            f"this state is none of a {type(sampler).__name__}: it holds "
+            f"{found}, and not {name} alone; start anew with reset()"
+        )
+    if not isinstance(state[name], torch.Tensor):
+        raise ValueError(
+            f"{name} of this state is a tensor, not "
+            f"{type(state[name]).__name__}"
+        )
 
 
 def check_is_sampler(sampler):

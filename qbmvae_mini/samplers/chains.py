@@ -129,6 +129,13 @@ class Chains(Sampler):
         if self._random_state is not None:
             self._random_state = self._random_state.cpu()
 
+    def __getstate__(self):
+        """What a pickle holds: the next machine adopts the chains."""
+        kept = vars(self) | {"_generator": None, "_machine": None}
+        if self._generator is not None:
+            kept["_random_state"] = self._generator.get_state()
+        return kept
+
     def __deepcopy__(self, memo):
         """A copy with chains of its own, for the copy of a machine."""
         twin = copy.copy(self)

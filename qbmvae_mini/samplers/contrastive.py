@@ -29,9 +29,7 @@ class ContrastiveDivergence(Sampler):
 
     def __init__(self, k=1, seed=0):
         self.k = check_whole("k", k, 1)
-        seed = check_seed(seed)
-        self.seed = seed
-        self._generator = torch.Generator().manual_seed(seed)
+        self.seed = check_seed(seed)
 
     def sample(self, machine, n):
         """Refused: without data there is nowhere to start.
@@ -54,20 +52,6 @@ class ContrastiveDivergence(Sampler):
         """Sweeps and seed."""
         return {"k": self.k, "seed": self.seed}
 
-    def state_dict(self):
-        """Random state."""
-        return {"generator": self._generator.get_state()}
-
-    def load_state_dict(self, state):
-        """Continue with the random state of `state_dict`."""
-        if set(state) != {"generator"}:
-            super().load_state_dict(state)
-        self._generator.set_state(state["generator"].cpu())
-
-    def reset(self):
-        """Start the random numbers anew from the seed."""
-        self._generator.manual_seed(self.seed)
-
     def sample_from(self, machine, data):
         """One state for each row of `data`, shape (len(data), n_units).
 
@@ -78,7 +62,12 @@ class ContrastiveDivergence(Sampler):
         data = checked_bits(machine, data)
         z = data.new_zeros(len(data), machine.n_units)
         z[:, : data.shape[1]] = data
-        if self._generator.device != z.device:
-            seed = self._generator.initial_seed()
-            self._generator = torch.Generator(z.device).manual_seed(seed)
-        return sweep(machine, z, sweeps=self.k, generator=self._generator)
+        generator = self._generator_on(z.device)
+        return sweep(machine, z, sweeps=self.k, generator=generator)
+
+    def _generator_on(self, device):
+        """The sampler's own, or on a GPU one that it seeds anew each call."""
+        if device.type == "cpu":
+            return self.generator
+        seed = torch.randint(2**62, (), generator=self.generator)
+        return torch.Generator(device).manual_seed(int(seed))

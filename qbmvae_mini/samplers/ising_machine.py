@@ -15,7 +15,7 @@ import numbers
 import dimod
 import numpy as np
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_seed, check_whole
 
 #: A modulator has a finite range: the error variable can raise or lower the
 #: light injected into a pulse by at most this factor.
@@ -184,7 +184,7 @@ class CoherentIsingMachine(dimod.Sampler):
         num_reads = check_whole("num_reads", num_reads, 1)
         round_trips = check_whole("round_trips", round_trips, 1)
         if seed is not None:
-            check_whole("seed", seed, 0)
+            seed = check_seed(seed)
         if readout not in self.properties["readouts"]:
             raise ValueError(f'readout is "best" or "last", not {readout!r}')
         for name, value in {

@@ -15,7 +15,8 @@ import torch
 from dwave.samplers import PathIntegralAnnealingSampler
 
 from qbmvae_mini.checks import check_seed, check_whole
-from qbmvae_mini.samplers.base import Sampler
+from qbmvae_mini.machines.base import check_quantum
+from qbmvae_mini.samplers.numbered_calls import NumberedCalls
 
 #: Time of a draw (100 sweeps): 0.2 ms at 6 qubits, 13 ms at 64, 0.2 s at 256.
 SLOW_QUBITS = 64
@@ -25,7 +26,7 @@ SLOW_QUBITS = 64
 MAX_GAMMA = 655.0
 
 
-class PathIntegralSampler(Sampler):
+class PathIntegralSampler(NumberedCalls):
     """Draws from a `QuantumBoltzmannMachine` by path-integral Monte Carlo.
 
     Each draw is a world line of its own, started at random bits without
@@ -60,10 +61,11 @@ class PathIntegralSampler(Sampler):
     quantum simulation of geometrically frustrated magnets: the kernel.
     """
 
+    draws_paths = True
+
     def __init__(self, sweeps=100, seed=0):
         self.sweeps = check_whole("sweeps", sweeps, 1)
         self.seed = check_seed(seed)
-        self._calls = 0
 
     def sample(self, machine, n):
         """Draw `n` states.
@@ -90,8 +92,8 @@ class PathIntegralSampler(Sampler):
         breaks : Tensor of int, shape (n, n_units)
             How often each qubit flips along its world line.
         """
-        check_whole("n", n, 1)
-        _check_quantum(machine)
+        n = check_whole("n", n, 1)
+        _check_field(machine)
         found = PathIntegralAnnealingSampler().sample(
             machine.classical.to_bqm(),
             num_reads=n,
@@ -99,50 +101,23 @@ class PathIntegralSampler(Sampler):
             Hp_field=[1.0] * self.sweeps,
             Hd_field=[float(machine.gamma.detach())] * self.sweeps,
             project_states=(True, False),  # start without breaks, return them
-            seed=self._next_seed(),
+            # At least 1: the kernel takes 0 as "use a random device".
+            seed=1 + self._next_seed(2**31 - 1),
         )
+        self._count()
         found.change_vartype(dimod.BINARY, inplace=True)
         columns = [found.variables.index(i) for i in range(machine.n_units)]
         states = torch.from_numpy(found.record.sample[:, columns])
         breaks = torch.from_numpy(found.info["num_breaks"][:, columns])
-        return states.to(next(machine.parameters())), breaks
+        return states.to(machine.offset), breaks
 
     def settings(self):
         """Sweeps and seed."""
         return {"sweeps": self.sweeps, "seed": self.seed}
 
-    def reset(self):
-        """Start again with the first seed."""
-        self._calls = 0
 
-    def state_dict(self):
-        """How many calls were made, which decides the next seed."""
-        return {"calls": torch.tensor(self._calls)}
-
-    def load_state_dict(self, state):
-        """Continue with the seed that comes next."""
-        if "calls" not in state:
-            raise ValueError(
-                "this state is none of a PathIntegralSampler: it holds "
-                f"{', '.join(sorted(state)) or 'nothing'}, and no calls"
-            )
-        self._calls = int(state["calls"])
-
-    def _next_seed(self):
-        """At least 1: the kernel takes 0 as "use a random device"."""
-        seed = 1 + (self.seed * 1_000_003 + self._calls) % (2**31 - 1)
-        self._calls += 1
-        return seed
-
-
-def _check_quantum(machine):
-    if not hasattr(machine, "gamma"):
-        raise TypeError(
-            "PathIntegralSampler draws from a QuantumBoltzmannMachine; "
-            f"{type(machine).__name__} has no transverse field, use "
-            "GibbsSampler or QuantumBoltzmannMachine(machine, gamma)"
-        )
-    machine.check()
+def _check_field(machine):
+    check_quantum(machine, "PathIntegralSampler")
     gamma = float(machine.gamma.detach())
     if gamma > MAX_GAMMA:
         raise ValueError(

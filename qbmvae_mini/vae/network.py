@@ -155,7 +155,7 @@ class VAE(nn.Module):
         return self.latent.mean(self.encode(x))
 
     @torch.no_grad()
-    def generate(self, n, library, batch):
+    def generate(self, n, library, batch, seed=None):
         """Draw `n` new cells: a code from the prior, then counts.
 
         Parameters
@@ -164,12 +164,15 @@ class VAE(nn.Module):
         library : Tensor, shape (n,)
             UMIs of each new cell: the model does not know how deep to look.
         batch : Tensor, shape (n,)
+        seed : int, optional
+            Of the codes, see `Latent.sample_prior`: with it the chains of
+            training stay where they are.
 
         Returns
         -------
         Tensor, shape (n, n_genes)
         """
-        z = self.latent.sample_prior(n).to(self.decoder[0].weight)
+        z = self.latent.sample_prior(n, seed).to(self.decoder[0].weight)
         code, _ = self.latent.smooth(z, z.new_zeros(n, self.latent.n_params))
         output = self.decode(code, batch)
         return self.likelihood.sample(output, library[:, None])

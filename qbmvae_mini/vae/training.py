@@ -1,20 +1,18 @@
 """Training: one visible loop.
 
-Lightning Fabric brings device, precision and data-parallel launch; the loop
-is ours.
+Lightning Fabric brings device and precision; the loop is ours.
 """
 
 import math
-import numbers
-from pathlib import Path
+import warnings
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from qbmvae_mini.checks import check_whole
-from qbmvae_mini.learning.averaging import RunningAverage
-from qbmvae_mini.vae.checkpoints import TrainingState
+from qbmvae_mini.checks import check_real, check_seed, check_whole
+from qbmvae_mini.vae.checkpoints import Checkpoint, TrainingState
+from qbmvae_mini.vae.surroundings import one_process, seeded
 
 #: Epochs between two validations.
 VALIDATE_EVERY = 10
@@ -41,17 +39,25 @@ def fit(
     kl_weight=1.0,
     patience=6,
     seed=0,
+    device="auto",
     resume=None,
+    new_chains=False,
+    about=None,
+    history=None,
     progress=True,
 ):
     """Train `vae` on `cells` until `validation` stops improving.
 
+    However it ends, also by Ctrl-C or an error, `vae` is left in ``eval()``
+    with its best weights so far and without a gradient, `history` holds the
+    epochs that were done, and a checkpoint is whole.
+
     Parameters
     ----------
     vae : VAE
-        Trained in place, but for weights that ask for no gradient; ends with
-        its best weights, in ``eval()``. What is validated and kept are
-        averages over the latest steps: see `qbmvae_mini.learning.averaging`.
+        Trained in place, but for weights that ask for no gradient. What is
+        validated and kept are averages over the latest steps: see
+        `qbmvae_mini.learning.averaging`.
     cells, validation : Cells
         `validation` may be empty: then all epochs are run and the last
         average stays.
@@ -67,130 +73,170 @@ def fit(
         Validations without improvement before training stops.
     seed : int
         Seeds torch's global generator, which is put back afterwards.
+    device : str or torch.device
+        Where to train, and where `vae` stays: "auto" is a CUDA GPU where there
+        is one and else the CPU; Apple's GPU is used when named, as "mps".
     resume : path, optional
-        Checkpoint file. It is written at each validation; if it exists,
-        training goes on from it to the same numbers.
+        Checkpoint file. It is written at the start, so that a bad place is
+        found at once, and at every tenth epoch; if it exists, training goes
+        on from it to the same numbers.
+    new_chains : bool
+        Leave the sampler's chains in `resume` alone and start new ones. With
+        them the sampler may be another one than before, for instance when an
+        annealer is no longer there.
+    about : dict, optional
+        What else tells this run from others: settings, names of genes.
+    history : list, optional
+        Emptied when training begins, and filled as it goes.
     progress : bool
         Show a tqdm bar.
 
     Returns
     -------
     list of dict
-        One entry an epoch: ``epoch``, ``loss`` (training, nats a cell, with
-        the last estimate of log Z) and, where validated, ``validation``:
-        nats a cell by exact draws, of the log-likelihood or, for a
-        `kl_weight` other than 1, of the weighted bound. It is None while
-        log Z is too vague.
+        `history`, one entry an epoch: ``epoch``, ``kl_weight``, ``loss``
+        (training, nats a cell, with the last estimate of log Z) and, after
+        every tenth, ``log_z_width``, the width in nats of the bracket of
+        log Z. With cells to validate also, and after the last
+        epoch too, ``validation``, nats a
+        cell by exact draws: the log-likelihood or, for a `kl_weight` other
+        than 1, the weighted bound; it is None where log Z is too vague. And
+        ``candidate``: whether these weights may be chosen, which those of the
+        warm-up may not.
 
     Raises
     ------
     ValueError
         If a setting is out of range, the loss or its gradient stops being
         finite, or `resume` is the checkpoint of another run.
+    OSError
+        If the checkpoint cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        If log Z becomes too vague to choose weights by a validation.
     """
-    from lightning_fabric import Fabric
-
-    check_whole("max_epochs", max_epochs, 0)
-    check_whole("batch_size", batch_size, 1)
-    check_whole("kl_warmup", kl_warmup, 0)
-    check_whole("patience", patience, 1)
-    real = isinstance(kl_weight, numbers.Real)
-    if not real or not 0 <= kl_weight < math.inf:
-        raise ValueError(
-            f"kl_weight is a finite number of at least 0, not {kl_weight!r}"
-        )
-    if not lr > 0:
-        raise ValueError(f"lr, the learning rate, is above 0, not {lr!r}")
-    fabric = Fabric(accelerator="auto", devices=1)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=lr, fused=True)
-    module, optimizer = fabric.setup(vae, optimizer)
-    if resume is not None:
-        resume = Path(resume)
-        if resume.is_dir():
-            raise IsADirectoryError(
-                f"resume is a file to write, but {str(resume)!r} is a directory"
-            )
-        # Now, rather than after the first epochs: the place may be read-only.
-        resume.parent.mkdir(parents=True, exist_ok=True)
-    run = {
-        "seed": seed,
-        "lr": lr,
-        "batch_size": batch_size,
-        "kl_warmup": kl_warmup,
-        "kl_weight": float(kl_weight),
-        "latent": type(vae.latent).__name__,
-        "weights": sum(
-            weight.numel()
-            for weight in vae.parameters()
-            if weight.requires_grad
-        ),
-        "cells": len(cells),
-        "UMIs": int(cells.counts.sum(dtype=np.float64)),
-        "validation cells": len(validation),
+    max_epochs = check_whole("max_epochs", max_epochs, 0)
+    settings = {
+        "batch_size": check_whole("batch_size", batch_size, 1),
+        "lr": check_real("lr", lr, above=0),
+        "kl_warmup": check_whole("kl_warmup", kl_warmup, 0),
+        "kl_weight": check_real("kl_weight", kl_weight, least=0),
+        "patience": check_whole("patience", patience, 1),
+        "seed": check_seed(seed),
     }
-    average = RunningAverage(vae)
-    state = TrainingState(vae, optimizer, average, run)
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        if resume is not None and resume.exists():
-            state.load(resume)
-        vae.kl_weight = float(kl_weight)  # not before all is checked
-        epochs = range(len(state.history), max_epochs)
-        bar = tqdm(epochs, disable=not progress, unit="epoch")
-        for epoch in bar:
-            if state.stale >= patience:
-                break
-            risen = min(1.0, (epoch + 1) / kl_warmup) if kl_warmup else 1.0
-            weight = risen * kl_weight
-            vae.latent.start_epoch(epoch)
-            loss = _train_epoch(
-                fabric,
-                module,
-                optimizer,
-                average,
-                cells,
-                batch_size,
-                weight,
-                epoch,
-            )
-            entry = {"epoch": epoch, "loss": loss}
-            due = (epoch + 1) % VALIDATE_EVERY == 0
-            if due:
-                with average.in_place():
-                    score = _validate(vae, validation, batch_size, kl_weight)
-                    # During the warm-up the score is not what is trained.
-                    if score is not None and risen == 1:
-                        state.judge(score)
-            if due and len(validation):
-                entry["validation"] = score
-                bar.set_postfix(
-                    loss=f"{loss:.1f}", validation=f"{score or 0:.1f}"
-                )
-            state.history.append(entry)
-            if due and resume is not None:
-                state.save(resume)
-        bar.close()
-    state.settle()
-    vae.eval()
-    return state.history
+    _check_switches(new_chains=new_chains, progress=progress)
+    _check_parts(vae, cells)
+    fabric = one_process(device)
+    history = [] if history is None else history
+    with (
+        seeded(settings["seed"], fabric.device),
+        Checkpoint(resume) as checkpoint,
+    ):
+        checkpoint.belong_to(
+            vae, cells, validation, (about or {}) | settings, new_chains
+        )
+        training = _Training(fabric, vae, cells, validation, **settings)
+        checkpoint.start(training.state)
+        # All has been checked, and from here on the model changes.
+        history[:] = training.state.history
+        training.state.history = history
+        vae.kl_weight = settings["kl_weight"]
+        try:
+            training.run(max_epochs, checkpoint, progress)
+        finally:
+            training.state.settle()
+            vae.eval()
+    return history
 
 
-def _train_epoch(
-    fabric, module, optimizer, average, cells, size, kl_weight, epoch
-):
-    """One pass over the cells; the mean training loss, nats a cell."""
-    module.train()
-    # The order depends on nothing but the seed and the epoch.
-    shuffle = np.random.default_rng([torch.initial_seed(), epoch])
-    order = shuffle.permutation(len(cells))
-    total = 0.0
-    for x, batch in cells.minibatches(size, order=order, device=fabric.device):
-        loss = module(x, batch, kl_weight).mean()
-        fabric.backward(loss)
-        norm = fabric.clip_gradients(
-            module,
-            optimizer,
+class _Training:
+    """The loop, and what its steps share."""
+
+    def __init__(
+        self,
+        fabric,
+        vae,
+        cells,
+        validation,
+        *,
+        batch_size,
+        lr,
+        kl_warmup,
+        kl_weight,
+        patience,
+        seed,
+    ):
+        self.fabric = fabric
+        self.vae = vae
+        self.cells = cells
+        self.validation = validation
+        self.batch_size = batch_size
+        self.kl_warmup = kl_warmup
+        self.kl_weight = kl_weight
+        self.patience = patience
+        self.seed = seed
+        adam = torch.optim.Adam(vae.parameters(), lr=lr, fused=True)
+        self.state = TrainingState(vae, adam, fabric.device)
+        self.module, self.optimizer = fabric.setup(vae, adam)
+
+    def run(self, max_epochs, checkpoint, progress):
+        """Epoch after epoch, until validations get no better."""
+        state, first = self.state, len(self.state.history)
+        with tqdm(
+            range(first, max_epochs), disable=not progress, unit="epoch"
+        ) as bar:
+            for epoch in bar:
+                if state.stale >= self.patience:
+                    break
+                entry = self._train(epoch)
+                regular = (epoch + 1) % VALIDATE_EVERY == 0
+                last = epoch + 1 == max_epochs and len(self.validation)
+                if regular or last:
+                    with state.average.in_place():
+                        entry |= self._validate(epoch)
+                        state.judge(entry)
+                state.history.append(entry)
+                # Not after an odd last epoch: a longer run has none there.
+                if regular:
+                    checkpoint.write(state)
+                bar.set_postfix(_in_words(state.history))
+
+    def _train(self, epoch):
+        """One pass over the cells, and what is to be said of it."""
+        self.vae.latent.start_epoch(epoch)
+        kl_weight = self._risen(epoch) * self.kl_weight
+        # The order depends on nothing but the seed and the epoch.
+        shuffle = np.random.default_rng([self.seed, epoch])
+        batches = self.cells.minibatches(
+            self.batch_size,
+            order=shuffle.permutation(len(self.cells)),
+            device=self.fabric.device,
+        )
+        total = 0.0
+        self.module.train()
+        self.optimizer.zero_grad()  # whatever was left by whom
+        for x, batch in batches:
+            loss = self.module(x, batch, kl_weight).mean()
+            self.fabric.backward(loss)
+            self._clip(loss, epoch)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.state.average.update()
+            total += float(loss.detach()) * len(batch)
+        loss = total / len(self.cells)
+        return {"epoch": epoch, "kl_weight": kl_weight, "loss": loss}
+
+    def _risen(self, epoch):
+        """The share of the KL weight that the warm-up has come to."""
+        return min(1.0, (epoch + 1) / self.kl_warmup) if self.kl_warmup else 1.0
+
+    def _clip(self, loss, epoch):
+        """Scale a large gradient down; one that is no number ends it all."""
+        norm = self.fabric.clip_gradients(
+            self.module,
+            self.optimizer,
             max_norm=MAX_GRADIENT_NORM,
             error_if_nonfinite=False,
         )
@@ -200,32 +246,80 @@ def _train_epoch(
                 f"{loss.item():.4g} and the gradient's norm {norm:.4g}; "
                 "make the model anew and try a smaller learning rate (lr)"
             )
-        optimizer.step()
-        average.update()
-        optimizer.zero_grad()
-        total += float(loss.detach()) * len(x)
-    return total / len(cells)
+
+    @torch.no_grad()
+    def _validate(self, epoch):
+        """What is to be said of held-out cells, and of log Z."""
+        # Also without cells to validate, for the loss that is reported.
+        bracket = self.vae.latent.estimate_log_z("rough")
+        width = float(bracket.upper - bracket.lower)
+        said = {"log_z_width": width if math.isfinite(width) else None}
+        if not len(self.validation):
+            return said
+        vague = not self.kl_weight * width <= WIDEST_BRACKET
+        known = [e for e in self.state.history if "validation" in e]
+        if vague and all(e["validation"] is not None for e in known):
+            warnings.warn(_too_vague(epoch, width), stacklevel=6)
+        score = None if vague else self._score(epoch)
+        # During the warm-up the score is not what is trained.
+        chosen = score is not None and self._risen(epoch) == 1
+        return said | {"validation": score, "candidate": chosen}
+
+    def _score(self, epoch):
+        """Mean log-likelihood, or weighted bound, by exact draws, in nats."""
+        self.vae.eval()
+
+        def score(x, batch):
+            if self.kl_weight == 1:
+                return self.vae.log_likelihood(x, batch, VALIDATION_SAMPLES)
+            return self.vae.elbo(x, batch, self.kl_weight)
+
+        batches = self.validation.minibatches(
+            self.batch_size, device=self.fabric.device
+        )
+        scores = torch.cat([score(x, batch) for x, batch in batches])
+        if not scores.isfinite().all():
+            raise ValueError(
+                f"training has diverged in epoch {epoch}: "
+                f"{int((~scores.isfinite()).sum())} of {len(scores)} held-out "
+                "cells have no finite likelihood; make the model anew and try "
+                "a smaller learning rate (lr)"
+            )
+        return float(scores.mean())
 
 
-@torch.no_grad()
-def _validate(vae, cells, size, kl_weight):
-    """Mean log-likelihood, or weighted bound, by exact draws, nats a cell.
+def _too_vague(epoch, width):
+    return (
+        f"in epoch {epoch} log Z is known to {width:.2g} nats, and above "
+        f"{WIDEST_BRACKET:g} a validation chooses nothing: as long as this "
+        "lasts training does not stop early; choose max_epochs by hand, or "
+        "take fewer units or a smaller lr, which keeps couplings smaller"
+    )
 
-    None without cells, and where log Z is not known well enough to score.
-    """
-    # Also without cells to validate, for the loss that is reported.
-    bracket = vae.latent.estimate_log_z("rough")
-    if bracket.upper - bracket.lower > WIDEST_BRACKET:
-        return None
+
+def _in_words(history):
+    """The last loss and validation, for the bar."""
+    scores = [e["validation"] for e in history if "validation" in e]
+    said = {"loss": f"{history[-1]['loss']:.1f}"}
+    if scores:
+        vague = scores[-1] is None
+        said["validation"] = "too vague" if vague else f"{scores[-1]:.1f}"
+    return said
+
+
+def _check_switches(**switches):
+    for name, value in switches.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} is True or False, not {value!r}")
+
+
+def _check_parts(vae, cells):
+    """Refuse weights that mini-batches do not fit, and no cells at all."""
+    for name, value in vae.state_dict().items():
+        if value.is_floating_point() and value.dtype != torch.float32:
+            raise ValueError(
+                f"{name} is {value.dtype}, and training works in "
+                "torch.float32; call .float() on the module first"
+            )
     if not len(cells):
-        return None
-    vae.eval()
-    device = next(vae.parameters()).device
-
-    def score(x, batch):
-        if kl_weight == 1:
-            return vae.log_likelihood(x, batch, VALIDATION_SAMPLES)
-        return vae.elbo(x, batch, kl_weight)
-
-    batches = cells.minibatches(size, device=device)
-    return float(torch.cat([score(x, batch) for x, batch in batches]).mean())
+        raise ValueError("there are no cells to train on; give at least one")

@@ -68,7 +68,7 @@ def main():
         "Bernoulli, 64 bits": CellVAE(
             adata, BernoulliLatent(64), batch_key="batch"
         ),
-        "GaussianVAE, 10": GaussianVAE(adata, batch_key="batch"),
+        "GaussianVAE, 10": GaussianVAE(adata, n_latent=10, batch_key="batch"),
     }
     runs = {name: own(model) for name, model in models.items()}
     sizes = {name: weights(model.module) for name, model in models.items()}
