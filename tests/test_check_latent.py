@@ -297,7 +297,7 @@ MISTAKES = {
     ),
     "a variance for a standard deviation": (
         lambda: VarianceForSpread(2),
-        "the mean of log_q - log_prior",
+        "energy.params. is .* and the mean of -log_prior",
     ),
     "a density that is not normalised": (
         lambda: NotNormalised(2),
