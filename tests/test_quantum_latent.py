@@ -350,7 +350,9 @@ def test_more_than_ten_qubits_want_a_sampler():
 @pytest.mark.parametrize("sampler", [GibbsSampler(), ExactSampler()])
 def test_a_classical_sampler_is_refused_when_it_is_asked(sampler):
     latent = make("dense", 1.0, sampler)
-    with pytest.raises(TypeError, match="transverse field.*with PathIntegralSampler"):
+    with pytest.raises(
+        TypeError, match="transverse field.*with PathIntegralSampler"
+    ):
         latent.kl(some_logits(4))
 
 
