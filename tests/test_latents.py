@@ -29,6 +29,7 @@ from qbmvae_mini.latents import (
     BernoulliLatent,
     BoltzmannLatent,
     GaussianLatent,
+    Latent,
     MixtureLatent,
     QuantumLatent,
 )
@@ -1005,3 +1006,20 @@ def test_an_effort_has_a_name():
     words = "effort is 'rough' or 'full', not 'medium'"
     with pytest.raises(ValueError, match=words):
         boltzmann("rbm").estimate_log_z("medium")
+
+
+def test_the_mean_energy_by_draws_leaves_log_z_out():
+    """The default of `Latent`, for a prior whose mean energy is known."""
+
+    class ByDraws(BernoulliLatent):
+        energy = Latent.energy
+
+    torch.manual_seed(19)
+    latent = bernoulli(ByDraws)
+    params = some_params(latent, rows=1)
+    expected = BernoulliLatent.energy(latent, params).detach()
+    found = latent.energy(params.expand(2000, -1))
+    assert not found.requires_grad
+    error = found.std() / len(found) ** 0.5
+    assert abs(found.mean() - expected) < 4.5 * error
+    assert latent.estimate_log_z().value > 10 * error

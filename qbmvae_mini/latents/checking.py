@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from qbmvae_mini.checks import check_seed, check_whole
-from qbmvae_mini.latents.base import Latent, _seeded
+from qbmvae_mini.latents.base import _seeded, check_is_latent
 from qbmvae_mini.machines.states import all_states
 
 #: Codes of bits are listed, codes of numbers are covered by draws.
@@ -59,11 +59,7 @@ def check_latent(latent, *, draws=20_000, seed=0):
     ValueError
         With what was asked, what was found and what was expected.
     """
-    if not isinstance(latent, Latent):
-        raise TypeError(
-            "latent is an object of a class derived from "
-            f"qbmvae_mini.latents.Latent, not {latent!r}"
-        )
+    check_is_latent(latent)
     draws = check_whole("draws", draws, 1000)
     with _seeded(check_seed(seed), torch.zeros(())):
         copied = _copied(latent).cpu().double()

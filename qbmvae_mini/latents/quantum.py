@@ -2,11 +2,11 @@
 
 import torch
 
-from qbmvae_mini.checks import check_seed
 from qbmvae_mini.estimates.partition import BRACKET_ERRORS, Bracket
 from qbmvae_mini.estimates.quantum_partition import integrated_log_partition
 from qbmvae_mini.latents.boltzmann import BoltzmannLatent
-from qbmvae_mini.machines.quantum import MAX_QUBITS, QuantumBoltzmannMachine
+from qbmvae_mini.machines.base import check_quantum
+from qbmvae_mini.machines.quantum import MAX_QUBITS
 from qbmvae_mini.machines.states import all_states
 from qbmvae_mini.samplers.base import Sampler
 
@@ -64,13 +64,7 @@ class QuantumLatent(BoltzmannLatent):
         return float(self.machine.gamma) > 0
 
     def _check_machine(self, machine):
-        if not isinstance(machine, QuantumBoltzmannMachine):
-            raise TypeError(
-                "QuantumLatent wants a QuantumBoltzmannMachine, not "
-                f"{type(machine).__name__}; a classical machine is the prior "
-                "of a BoltzmannLatent"
-            )
-        machine.check()
+        check_quantum(machine, "QuantumLatent")
 
     @torch.no_grad()
     def _new_bracket(self, chains, temperatures):
@@ -87,16 +81,12 @@ class QuantumLatent(BoltzmannLatent):
 class _ListedLaw(Sampler):
     """The diagonal of the density matrix, state by state."""
 
-    def __init__(self, seed=0):
-        self.seed = check_seed(seed)
-        self.reset()
-
     @torch.no_grad()
     def sample(self, machine, n):
         """`n` independent draws, (n, n_units)."""
         states, law = self._list(machine)
         drawn = torch.multinomial(
-            law.cpu(), n, replacement=True, generator=self._generator
+            law.cpu(), n, replacement=True, generator=self.generator
         )
         return states[drawn.to(states.device)]
 
@@ -104,28 +94,6 @@ class _ListedLaw(Sampler):
         """Exact mean of E, a scalar; its gradient is that of E alone."""
         states, law = self._list(machine)
         return law.to(states) @ machine.energy(states)
-
-    def settings(self):
-        """The seed."""
-        return {"seed": self.seed}
-
-    def state_dict(self):
-        """Random state."""
-        return {"generator": self._generator.get_state()}
-
-    def load_state_dict(self, state):
-        """Continue with the random state of `state_dict`."""
-        if set(state) != {"generator"}:
-            raise ValueError(
-                "this state is none of a quantum prior without a sampler: it "
-                f"holds {', '.join(sorted(state)) or 'nothing'}, and a "
-                "generator is wanted"
-            )
-        self._generator.set_state(state["generator"].cpu())
-
-    def reset(self):
-        """Start the random numbers anew from the seed."""
-        self._generator = torch.Generator().manual_seed(self.seed)
 
     @torch.no_grad()
     def _list(self, machine):

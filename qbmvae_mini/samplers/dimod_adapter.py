@@ -98,15 +98,6 @@ class DimodSampler(NumberedCalls):
         self._count()
         return states[picked].to(machine.offset)
 
-    def __deepcopy__(self, memo):
-        """A copy with calls of its own, that shares the child.
-
-        A client of hardware holds a connection and a lock, which no copy has.
-        """
-        twin = copy.copy(self)
-        twin.kwargs = dict(self.kwargs)
-        return twin
-
     def settings(self):
         """The child's class, its keywords and the seed.
 
