@@ -49,7 +49,7 @@ def ticks(axis):
 def test_map_draws_rare_types_alike():
     left, right, *_ = FIGURES["map_of_cells"]().axes
     drawn = {line.get_label(): len(line.get_xdata()) for line in left.lines}
-    assert drawn == {"beta": 60, "fewer than 50": 5}
+    assert drawn == {"beta": 60, "2 others": 5}
     assert np.array_equal(right.collections[0].get_array(), ENERGY)
 
 
@@ -57,7 +57,7 @@ def test_energy_boxes_are_ordered_and_counted():
     left, right = FIGURES["energy_by_type"]().axes
     assert ticks(left.yaxis) == ["t (2)", "alpha (3)", "beta (60)"]
     drawn = {line.get_label(): len(line.get_xdata()) for line in right.lines}
-    assert drawn == {"beta": 60, "others": 5}
+    assert drawn == {"beta": 60, "2 others": 5}
 
 
 def test_programs_are_white_at_zero():

@@ -49,9 +49,9 @@ def test_maps_draw_each_group_where_its_cells_are():
     for ax, groups, title in ((left, TYPES, "type"), (right, BATCHES, "batch")):
         assert ax.get_title() == title
         for name, line in lines(ax).items():
-            chosen = groups == ("T cell" if name == "others" else name)
+            chosen = groups == ("T cell" if name == "1 other" else name)
             assert np.array_equal(line.get_xydata(), POINTS[chosen])
-    assert set(lines(left)) == {"beta", "alpha", "delta", "others"}
+    assert set(lines(left)) == {"beta", "alpha", "delta", "1 other"}
     assert set(lines(right)) == {"A", "B"}
 
 
@@ -65,6 +65,7 @@ def test_no_group_of_many_is_lost():
     groups = np.repeat([f"type {i}" for i in range(10)], 30)
     drawn = lines(plotting.map_by_groups(POINTS, {"types": groups}).axes[0])
     assert len(drawn) == len(COLOURS) + 1
+    assert "3 others" in drawn
     assert sum(len(line.get_xydata()) for line in drawn.values()) == 300
 
 

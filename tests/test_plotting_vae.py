@@ -142,18 +142,12 @@ def test_training_is_drawn_upwards_with_its_warm_up():
 
 def test_rare_types_are_drawn_alike():
     figure = FIGURES["map_by_type"]()
-    common, rare = figure.axes[0].lines
+    rare, common = figure.axes[0].lines
     assert common.get_label() == "T"
     assert drawn(common) == pytest.approx(POINTS[1:3].numpy())
-    assert rare.get_label() == "fewer than 2"
+    assert rare.get_label() == "2 others"
     assert drawn(rare) == pytest.approx(POINTS[[0, 3]].numpy())
     assert told_apart([common, rare])
-
-
-def test_a_map_of_too_many_types_is_refused():
-    many = [str(i) for i in range(8)]
-    with pytest.raises(ValueError, match="8 types .* at least 1 .*raise least"):
-        plotting.map_by_type(np.zeros((8, 2)), many, least=1)
 
 
 def test_prices_below_a_hundredth_are_drawn_there():

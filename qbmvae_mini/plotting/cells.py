@@ -6,24 +6,24 @@ import numpy as np
 from qbmvae_mini.plotting.style import (
     BLACK,
     BLUE,
+    CLOSE,
     COLOURS,
-    DASHES,
     GREY,
-    MARKERS,
     SKY,
     VERMILION,
     WIDTH,
     as_array,
+    bare,
+    count_others,
+    dot_look,
+    draw_groups,
     house_style,
-    key_below,
+    key,
+    key_in,
+    large_groups,
+    line_look,
+    panels,
 )
-
-
-def large_types(types, least):
-    """Names of the types of at least that many cells, the largest first."""
-    names, counts = np.unique(types, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    return names[order][: (counts >= least).sum()]
 
 
 @house_style
@@ -44,36 +44,16 @@ def map_by_groups(points, views, least=30):
     Figure
     """
     points = as_array(points)
-    figure, axes = plt.subplots(
-        1, len(views), figsize=(WIDTH, 5), squeeze=False
-    )
-    for ax, (title, groups) in zip(axes.flat, views.items(), strict=True):
+    figure, axes = panels(len(views), 5)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0)}
+    for ax, (title, groups) in zip(axes, views.items(), strict=True):
         groups = as_array(groups).astype(str)
-        large = large_types(groups, least)[: len(COLOURS)]
-        rest = ~np.isin(groups, large)
-        if rest.any():
-            cross = {"color": GREY, "ms": 3, "ls": "none", "label": "others"}
-            ax.plot(*points[rest].T, "x", **cross)
-        for name, colour, marker in zip(large, COLOURS, MARKERS, strict=False):
-            ax.plot(
-                *points[groups == name].T,
-                marker,
-                color=colour,
-                markersize=2.5,
-                linestyle="none",
-                label=name,
-            )
-        ax.set(title=title, xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-        ax.legend(
-            loc="upper center",
-            bbox_to_anchor=(0.5, 0),
-            ncols=2,
-            markerscale=2.5,
-            handletextpad=0.1,
-            columnspacing=0.6,
-            labelspacing=0.2,
-        )
+        large = large_groups(groups, least, most=len(COLOURS))
+        draw_groups(ax, points, groups, large, size=2.5)
+        ax.set(title=title)
+        bare(ax)
+        columns = 1 + (len(views) < 3)  # as wide as the panel allows
+        ax.legend(**below, ncols=columns, markerscale=2.5, **CLOSE)
     return figure
 
 
@@ -87,7 +67,8 @@ def map_of_cells(points, types, energy, least=50):
     types : sequence of str, one a cell
     energy : array, shape (n_cells,)
     least : int
-        Types with fewer cells are drawn alike, as crosses.
+        Types with fewer cells are drawn alike, as crosses; so are those
+        beyond the 40 largest.
 
     Returns
     -------
@@ -95,31 +76,12 @@ def map_of_cells(points, types, energy, least=50):
     """
     points, energy = as_array(points), as_array(energy)
     types = as_array(types).astype(str)
-    large = large_types(types, least)
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.3))
-    for i, name in enumerate(large):
-        left.plot(
-            *points[types == name].T,
-            "o+"[i // len(COLOURS)],
-            color=COLOURS[i % len(COLOURS)],
-            markersize=(2, 4)[i // len(COLOURS)],
-            linestyle="none",
-            label=name,
-        )
-    rare = ~np.isin(types, large)
-    if rare.any():
-        left.plot(
-            *points[rare].T,
-            "x",
-            color=GREY,
-            markersize=4,
-            linestyle="none",
-            label=f"fewer than {least}",
-        )
+    draw_groups(left, points, types, large_groups(types, least), size=2.5)
     dots = right.scatter(*points.T, c=energy, s=3, cmap="cividis")
     for ax, title in [(left, "by type"), (right, "by energy")]:
-        ax.set(title=title, xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
+        ax.set(title=title)
+        bare(ax)
     figure.colorbar(
         dots,
         ax=right,
@@ -127,7 +89,7 @@ def map_of_cells(points, types, energy, least=50):
         label=r"energy $E(\mu)$ (nats)",
         pad=0.02,
     )
-    key_below(figure, ncols=3)
+    key(figure, dots=8, **CLOSE)
     return figure
 
 
@@ -147,8 +109,9 @@ def energy_by_type(energy, types, genes_seen):
     energy, types = as_array(energy), as_array(types).astype(str)
     names, counts = np.unique(types, return_counts=True)
     order = np.argsort(counts, kind="stable")
+    height = max(4.6, 0.28 * len(names) + 0.7)
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(WIDTH, 4.6), width_ratios=[1.5, 1]
+        1, 2, figsize=(WIDTH, height), width_ratios=[1.5, 1]
     )
     left.boxplot(
         [energy[types == name] for name in names[order]],
@@ -169,8 +132,10 @@ def energy_by_type(energy, types, genes_seen):
     common = types == names[order][-1]
     for chosen, marker, colour, label in [
         (common, "o", SKY, names[order][-1]),
-        (~common, "^", BLACK, "others"),
+        (~common, "^", BLACK, count_others(len(names) - 1)),
     ]:
+        if not chosen.any():
+            continue
         right.plot(
             as_array(genes_seen)[chosen],
             energy[chosen],
@@ -280,16 +245,10 @@ def tightening(bounds):
     Figure
     """
     figure, ax = plt.subplots(figsize=(WIDTH, 3.2))
-    styles = zip(bounds, COLOURS, DASHES, MARKERS, strict=False)
-    for name, colour, dash, marker in styles:
-        ax.plot(
-            bounds.index,
-            bounds[name] - bounds[name].iloc[-1],
-            marker,
-            color=colour,
-            linestyle=dash,
-            label=name,
-        )
+    for i, name in enumerate(bounds):
+        look = dot_look(i) | line_look(i)
+        below = bounds[name] - bounds[name].iloc[-1]
+        ax.plot(bounds.index, below, **look, label=name)
     ax.set_xscale("log", base=2)
     ticks = bounds.index[::2]
     ax.set_xticks(ticks, [f"{n:,}" for n in ticks])
@@ -297,7 +256,7 @@ def tightening(bounds):
         xlabel="draws a cell",
         ylabel=f"nats below {bounds.index[-1]:,} draws",
     )
-    ax.legend(handlelength=3)
+    key_in(ax, handlelength=3)
     return figure
 
 

@@ -6,16 +6,19 @@ import numpy as np
 from qbmvae_mini.plotting.style import (
     BLACK,
     BLUE,
-    COLOURS,
-    DASHES,
     GREY,
-    MARKERS,
     VERMILION,
     WIDTH,
     as_array,
+    dot_look,
     draw_arrow,
     draw_box,
     house_style,
+    key,
+    line_look,
+    own_marks,
+    panels,
+    rows_named,
 )
 
 
@@ -75,25 +78,21 @@ def f1_by_type(scores, counts, intervals=None):
     if intervals is not None:
         low, high = as_array(intervals.loc[order]).T
         ax.barh(places, high - low, 0.75, left=low, color="#dddddd")
+    n = len(scores.columns)
+    step = min(0.2, 0.8 / n)  # side by side, within the row
     for i, name in enumerate(scores.columns):
         ax.plot(
-            scores.loc[order, name],
-            places + 0.2 * (1 - i),
-            MARKERS[i],
-            color=COLOURS[i],
+            scores[name].loc[order],
+            places + step * ((n - 1) / 2 - i),
+            **dot_look(i),
             markersize=6,
             linestyle="none",
             label=name,
         )
-    ax.set_yticks(places, [f"{t} ({counts[t]})" for t in order])
+    rows_named(ax, places, [f"{t} ({counts[t]})" for t in order])
     ax.set(xlabel="F1", xlim=(-0.03, 1.03), ylim=(-0.6, len(order) - 0.4))
-    ax.tick_params(axis="y", length=0)
-    figure.legend(
-        loc="outside upper center",
-        ncols=len(scores.columns),
-        handletextpad=0.1,
-        columnspacing=1,
-    )
+    close = {"handletextpad": 0.1, "columnspacing": 1}
+    key(figure, where="upper center", ncols=min(n, 4), **close)
     return figure
 
 
@@ -112,38 +111,24 @@ def few_label_curves(curves, budgets):
     -------
     Figure
     """
-    figure, axes = plt.subplots(
-        1, len(curves), figsize=(WIDTH, 3.9), sharey=True, squeeze=False
-    )
+    figure, axes = panels(len(curves), 3.9, sharey=True)
     budgets = as_array(budgets)
-    for ax, (title, models) in zip(axes.flat, curves.items(), strict=True):
+    for ax, (title, models) in zip(axes, curves.items(), strict=True):
         for i, (name, scores) in enumerate(models.items()):
             scores = as_array(scores)
             mean = scores.mean(axis=1)
             ends = [mean - scores.min(axis=1), scores.max(axis=1) - mean]
-            ax.errorbar(
-                budgets * 1.06 ** (i - 1),  # side by side, not on each other
-                mean,
-                yerr=ends,
-                marker=MARKERS[i],
-                color=COLOURS[i],
-                linestyle=DASHES[i],
-                elinewidth=1,
-                label=name,
-            )
+            # Side by side, not on each other, and never as far as the next.
+            aside = min(0.06, 0.2 / len(models)) * (i - (len(models) - 1) / 2)
+            look = dot_look(i) | line_look(i) | {"elinewidth": 1}
+            x = budgets * np.exp(aside)
+            ax.errorbar(x, mean, yerr=ends, **look, label=name)
         ax.set(title=title, xscale="log", xlabel="labels a type")
-        ax.set_xticks(budgets, [str(n) for n in budgets])
-        ax.minorticks_off()
-    axes[0, 0].set(ylabel="macro-F1")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(
-        [handle[0] for handle in handles],
-        names,
-        loc="outside lower center",
-        ncols=len(names),
-        handlelength=2.6,
-        columnspacing=1,
-    )
+        own_marks(ax.xaxis, budgets, "{}")
+    axes[0].set(ylabel="macro-F1")
+    handles, names = axes[0].get_legend_handles_labels()
+    lines = [handle[0] for handle in handles]
+    key(figure, lines, names, ncols=4, handlelength=2.6, columnspacing=1)
     return figure
 
 
@@ -168,17 +153,9 @@ def reliability(groups, bins=10):
     """
     from scipy import stats
 
-    figure, axes = plt.subplots(
-        2,
-        len(groups),
-        figsize=(WIDTH, 4.6),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
-        height_ratios=[2.6, 1],
-    )
+    figure, pairs = _panels_in_pairs(len(groups))
     for (above, below), (title, each) in zip(
-        axes.T, groups.items(), strict=True
+        pairs, groups.items(), strict=True
     ):
         confidence, right = map(as_array, each)
         place = np.ceil(confidence * bins).astype(int).clip(1, bins)
@@ -196,9 +173,28 @@ def reliability(groups, bins=10):
         above.set(title=title, xlim=(0, 1.02), ylim=(-0.03, 1.03))
         below.set(xlabel="confidence")
         below.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-    axes[0, 0].set(ylabel="share right")
-    axes[1, 0].set(ylabel="cells")
+    pairs[0][0].set(ylabel="share right")
+    pairs[0][1].set(ylabel="cells")
     return figure
+
+
+def _panels_in_pairs(n, across=4):
+    """A high panel over a low one, `n` times; rows of `across` pairs."""
+    columns = min(n, across)
+    rows = -(-n // columns)
+    figure, axes = plt.subplots(
+        2 * rows,
+        columns,
+        figsize=(WIDTH, 4.6 * rows),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        height_ratios=[2.6, 1] * rows,
+    )
+    for ax in [*axes[::2].flat[n:], *axes[1::2].flat[n:]]:
+        ax.remove()
+    pairs = zip(axes[::2].flat[:n], axes[1::2].flat[:n], strict=True)
+    return figure, list(pairs)
 
 
 @house_style
@@ -232,8 +228,7 @@ def inflated_scores(table, label="macro-F1"):
             linestyle="none",
             label=name,
         )
-    ax.set_yticks(places, table.index)
+    rows_named(ax, places, table.index)
     ax.set(xlabel=label, xlim=(-0.03, 1.03), ylim=(len(table) - 0.5, -0.5))
-    ax.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper center", ncols=2, handletextpad=0.1)
     return figure

@@ -4,12 +4,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from qbmvae_mini.plotting.style import (
-    BLUE,
-    COLOURS,
     GREY,
     VERMILION,
     WIDTH,
     house_style,
+    interval,
+    line_look,
+    panels,
+    rows_named,
 )
 
 
@@ -33,7 +35,8 @@ def paired_differences(groups, splits=None):
     figure, ax = plt.subplots(figsize=(WIDTH, 0.34 * n_rows + 0.6))
     ax.axvline(0, color=GREY, linewidth=1, linestyle="-")
     places, labels, y = [], [], 0
-    for colour, (title, rows) in zip(COLOURS, groups.items(), strict=False):
+    for i, (title, rows) in enumerate(groups.items()):
+        colour = line_look(i)["color"]
         # Titles lie in the panel: beside it they would take half the page.
         at_left = ax.get_yaxis_transform()
         heading = {"weight": "bold", "va": "center", "backgroundcolor": "white"}
@@ -42,15 +45,13 @@ def paired_differences(groups, splits=None):
             y += 1
             places.append(y)
             labels.append(label)
-            ax.plot([lower, upper], [y, y], color=colour, linestyle="-")
-            ax.plot(mean, y, "D", color=colour, markersize=6)
+            interval(ax, y, mean, lower, upper, colour)
             each = splits[title][label] if splits else []
             low = np.full(len(each), y + 0.35)
             ax.plot(each, low, "o", color=GREY, ms=2.5, linestyle="none")
         y += 1
     ax.set(xlabel="difference in nats a cell", ylim=(y - 0.3, -0.35))
-    ax.set_yticks(places, labels)
-    ax.tick_params(axis="y", length=0)
+    rows_named(ax, places, labels)
     ax.spines["left"].set_visible(False)
     return figure
 
@@ -136,15 +137,9 @@ def score_margins(
     Figure
     """
     rows = list(dict.fromkeys(row for each in groups.values() for row in each))
-    figure, axes = plt.subplots(
-        1,
-        len(groups),
-        figsize=(WIDTH, 0.36 * len(rows) + 1.4),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
-    for ax, (title, numbers) in zip(axes.flat, groups.items(), strict=True):
+    height = 0.36 * len(rows) + 1.4
+    figure, axes = panels(len(groups), height, sharex=True, sharey=True)
+    for ax, (title, numbers) in zip(axes, groups.items(), strict=True):
         ax.axvline(0, color=GREY, linewidth=1, linestyle="-")
         ax.axvline(-margin, color=VERMILION, linewidth=1.5, linestyle="--")
         for row, (mean, lower, upper) in numbers.items():
@@ -157,14 +152,13 @@ def score_margins(
                 side = "right" if right else "left"
                 ax.text(float(right), y, text, ha=side, **place)
                 continue
-            ax.plot([lower, upper], [y, y], color=BLUE, linestyle="-")
-            ax.plot(mean, y, "D", color=BLUE, markersize=6)
+            interval(ax, y, mean, lower, upper)
         ax.set(title=title)
         ax.locator_params(axis="x", nbins=3)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
-    axes[0, 0].set_yticks(range(len(rows)), rows)
-    axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
+    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
     figure.supxlabel(label, fontsize=14)
     return figure

@@ -7,15 +7,19 @@ from scipy import stats
 from qbmvae_mini.plotting.style import (
     BLACK,
     BLUE,
-    COLOURS,
-    DASHES,
     GREY,
-    MARKERS,
+    MOST_IN_PANEL,
     ORANGE,
     VERMILION,
     WIDTH,
     as_array,
+    count_others,
+    dot_look,
     house_style,
+    key_in,
+    large_groups,
+    line_look,
+    panels,
 )
 
 
@@ -58,37 +62,46 @@ def census(types, depth, batch):
     Returns
     -------
     Figure
+        Of more than seven batches the six largest have a curve each, and all
+        others one together, with their number in the key.
     """
     names, counts = np.unique(as_array(types).astype(str), return_counts=True)
     order = np.argsort(counts)
+    height = max(4.4, 0.25 * len(names) + 0.9)
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(WIDTH, 4.4), width_ratios=[1.2, 1]
+        1, 2, figsize=(WIDTH, height), width_ratios=[1.2, 1]
     )
     bars = left.barh(names[order], counts[order], color=BLUE)
     left.bar_label(bars, padding=3)
     left.set(xscale="log", title="cells of each type")
-    left.margins(x=0.25, y=0.02)
+    left.margins(y=0.02)
+    most = counts.max()
+    left.set_xlim(0.5, most * (2 * most) ** 0.4)  # room for the numbers
     left.set_xticks([])
     left.minorticks_off()
     left.tick_params(axis="y", length=0)
     left.spines["bottom"].set_visible(False)
     depth, batch = as_array(depth), as_array(batch).astype(str)
     edges = np.geomspace(depth.min(), depth.max(), 25)
-    styles = zip(np.unique(batch), COLOURS, DASHES, strict=False)
-    for name, colour, dash in styles:
-        right.hist(
-            depth[batch == name],
-            edges,
-            histtype="step",
-            color=colour,
-            linestyle=dash,
-            linewidth=2,
-            label=name,
-        )
+    for i, (label, chosen) in enumerate(_curves(batch).items()):
+        look = line_look(i) | {"histtype": "step", "label": label}
+        right.hist(depth[chosen], edges, **look)
     right.set(xscale="log", title="cells of each depth", xlabel="UMIs a cell")
     right.set_ylim(top=1.4 * right.get_ylim()[1])  # room for the legend
     right.legend(loc="upper right", handlelength=1.6, borderpad=0)
     return figure
+
+
+def _curves(batch):
+    """Label -> cells of a curve: more than seven would hide each other."""
+    names = np.unique(batch)
+    if len(names) > MOST_IN_PANEL:
+        names = np.sort(large_groups(batch, most=MOST_IN_PANEL - 1))
+    curves = {name: batch == name for name in names}
+    rest = ~np.isin(batch, names)
+    if rest.any():
+        curves[count_others(len(np.unique(batch[rest])))] = rest
+    return curves
 
 
 @house_style
@@ -173,10 +186,8 @@ def zeros(observed, expected):
     -------
     Figure
     """
-    figure, axes = plt.subplots(
-        1, len(expected), figsize=(WIDTH, 3.6), sharey=True, squeeze=False
-    )
-    for ax, (title, share) in zip(axes.flat, expected.items(), strict=True):
+    figure, axes = panels(len(expected), 3.6, sharey=True)
+    for ax, (title, share) in zip(axes, expected.items(), strict=True):
         ax.axline((0, 0), slope=1, color=BLACK, linewidth=1, linestyle="-")
         ax.plot(
             as_array(share),
@@ -188,7 +199,7 @@ def zeros(observed, expected):
         )
         ax.set(title=title, xlabel="zeros expected")
         ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal")
-    axes[0, 0].set(ylabel="zeros seen")
+    axes[0].set(ylabel="zeros seen")
     return figure
 
 
@@ -207,10 +218,8 @@ def nats_by_mean(mean, differences):
     -------
     Figure
     """
-    figure, axes = plt.subplots(
-        1, len(differences), figsize=(WIDTH, 3.6), sharey=True, squeeze=False
-    )
-    for ax, (title, nats) in zip(axes.flat, differences.items(), strict=True):
+    figure, axes = panels(len(differences), 3.6, sharey=True)
+    for ax, (title, nats) in zip(axes, differences.items(), strict=True):
         ax.axhline(0, color=BLACK, linewidth=1, linestyle="-")
         ax.plot(
             as_array(mean),
@@ -223,7 +232,7 @@ def nats_by_mean(mean, differences):
         ax.set(title=title, xlabel="mean count of the gene", xscale="log")
         ax.set_xticks([0.1, 1, 10, 100, 1000])
         ax.minorticks_off()
-    axes[0, 0].set(ylabel="nats a cell")
+    axes[0].set(ylabel="nats a cell")
     return figure
 
 
@@ -246,20 +255,13 @@ def log_changes(depth, changes, truth):
     """
     figure, ax = plt.subplots(figsize=(WIDTH, 3.8))
     ax.axhline(truth, color=BLACK, linewidth=1, linestyle="-")
-    styles = zip(changes.items(), COLOURS, DASHES, MARKERS, strict=False)
-    for (name, change), colour, dash, marker in styles:
-        ax.plot(
-            as_array(depth),
-            as_array(change),
-            marker,
-            color=colour,
-            linestyle=dash,
-            label=name,
-        )
+    for i, (name, change) in enumerate(changes.items()):
+        look = dot_look(i) | line_look(i)
+        ax.plot(as_array(depth), as_array(change), **look, label=name)
     ax.set(xscale="log", xlabel="UMIs a cell", ylabel="change of the mean log")
     ax.set_ylim(bottom=0)
     ax.minorticks_off()
-    ax.legend(title="share of the gene", loc="lower right")
+    key_in(ax, title="share of the gene", loc="lower right")
     return figure
 
 

@@ -5,12 +5,13 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 
 from qbmvae_mini.plotting.style import (
-    COLOURS,
     GREY,
-    MARKERS,
     WIDTH,
     as_array,
+    dot_look,
     house_style,
+    key,
+    line_look,
 )
 
 #: Where the labels of a family stand. The lines run side by side, so that
@@ -36,9 +37,15 @@ def relaxed_bits(panels, bins=40):
     -------
     Figure
     """
-    height = 1.65 * len(panels) + 0.3
+    # As high as the names beside a panel.
+    heights = [max(1.65, 0.27 * len(each) + 0.5) for each in panels.values()]
     figure, axes = plt.subplots(
-        len(panels), 1, sharex=True, figsize=(WIDTH, height), squeeze=False
+        len(panels),
+        1,
+        sharex=True,
+        figsize=(WIDTH, sum(heights) + 0.3),
+        height_ratios=heights,
+        squeeze=False,
     )
     edges = np.linspace(0, 1, bins + 1)
     for ax, (title, settings) in zip(axes.flat, panels.items(), strict=True):
@@ -46,9 +53,7 @@ def relaxed_bits(panels, bins=40):
             counts, _ = np.histogram(as_array(numbers), edges)
             share = counts / counts.sum()
             # The last value is repeated, so that its step is drawn.
-            ax.step(
-                edges, [*share, share[-1]], where="post", label=name, lw=1.8
-            )
+            ax.step(edges, [*share, share[-1]], where="post", label=name)
         ax.set_title(title, loc="left")
         ax.set(yscale="log", xlim=(-0.01, 1.01), ylim=(1e-4, 2))
         ax.set_yticks([1e-3, 1e-1], ["0.001", "0.1"])
@@ -78,12 +83,14 @@ def bias_and_variance(families):
     """
     figure, ax = plt.subplots(figsize=(WIDTH, 5.2))
     for i, (family, settings) in enumerate(families.items()):
-        colour, marker = COLOURS[i], MARKERS[i]
+        look = dot_look(i)
+        colour, marker = look["color"], look["marker"]
+        size = 9 if look["markerfacecolor"] == colour else 6
         measured = list(settings.values())
         x = [one.variance for one in measured]
         y = [one.bias for one in measured]
         ax.plot(x, y, "-", color=colour, linewidth=1.2)
-        ax.plot([], [], marker, color=colour, ls="none", label=family, ms=8)
+        ax.plot([], [], marker, color=colour, ls="none", label=family, ms=size)
         for one in measured:
             sure = one.bias > NOISY * one.floor
             ax.plot(
@@ -92,7 +99,7 @@ def bias_and_variance(families):
                 marker,
                 color=colour,
                 mfc=colour if sure else "white",
-                markersize=9,
+                markersize=size,
                 markeredgewidth=1.8,
             )
         offset, side = PLACES[i % len(PLACES)]
@@ -108,13 +115,8 @@ def bias_and_variance(families):
     ax.margins(x=0.1, y=0.08)
     ax.set_xlabel("variance of one estimate (signal squared = 1)")
     ax.set_ylabel("bias (signal = 1)")
-    figure.legend(
-        *ax.get_legend_handles_labels(),
-        loc="outside upper left",
-        ncols=2,
-        handletextpad=0.1,
-        columnspacing=1.0,
-    )
+    close = {"handletextpad": 0.1, "columnspacing": 1.0}
+    key(figure, where="upper left", ncols=2, **close)
     return figure
 
 
@@ -133,15 +135,9 @@ def shortfall(step, curves):
     Figure
     """
     figure, ax = plt.subplots(figsize=(WIDTH, 4.4))
-    for marker, (name, nats) in zip(MARKERS, curves.items(), strict=False):
-        ax.plot(
-            as_array(step),
-            as_array(nats),
-            marker=marker,
-            markevery=0.12,
-            markersize=7,
-            label=name,
-        )
+    for i, (name, nats) in enumerate(curves.items()):
+        look = dot_look(i) | line_look(i) | {"markevery": 0.12, "ms": 7}
+        ax.plot(as_array(step), as_array(nats), **look, label=name)
     ax.set(yscale="log", xlabel="step", ylabel="nats below the best")
     # Marks of our own: an axis of a decade or two has too few, or too many.
     low, high = ax.get_ylim()
@@ -150,11 +146,6 @@ def shortfall(step, curves):
     ax.set_yticks(marks, [f"{m:g}" for m in marks])
     ax.minorticks_off()
     ax.margins(x=0)
-    figure.legend(
-        *ax.get_legend_handles_labels(),
-        loc="outside upper left",
-        ncols=2,
-        handlelength=3,
-        columnspacing=1.0,
-    )
+    long = {"handlelength": 3, "columnspacing": 1.0}
+    key(figure, where="upper left", ncols=2, **long)
     return figure

@@ -6,9 +6,8 @@ import numpy as np
 from qbmvae_mini.plotting.style import (
     BLACK,
     BLUE,
-    COLOURS,
-    DASHES,
     GREY,
+    MOST_IN_PANEL,
     ORANGE,
     SKY,
     VERMILION,
@@ -16,7 +15,11 @@ from qbmvae_mini.plotting.style import (
     as_array,
     draw_arrow,
     draw_box,
+    each_once,
     house_style,
+    key,
+    line_look,
+    panels,
 )
 
 
@@ -67,20 +70,16 @@ def count_laws(exact, drawn):
     Figure
     """
     exact, drawn = as_array(exact), as_array(drawn)
-    figure, axes = plt.subplots(
-        1, len(exact), figsize=(WIDTH, 2.9), sharey=True, squeeze=False
-    )
+    figure, axes = panels(len(exact), 2.9, sharey=True)
     counts = np.arange(exact.shape[1])
-    for i, (ax, law, shares) in enumerate(
-        zip(axes.flat, exact, drawn, strict=True)
-    ):
+    for i, (ax, law, shares) in enumerate(zip(axes, exact, drawn, strict=True)):
         ax.bar(counts, shares, width=0.8, color=SKY, label="drawn")
         ax.plot(
             counts, law, "o", color=BLACK, ms=4, linestyle="none", label="exact"
         )
         ax.set(title=f"gene {i + 1}", xlabel="count")
-    axes[0, 0].set(ylabel="probability")
-    axes[0, -1].legend(handlelength=1, borderpad=0)
+    axes[0].set(ylabel="probability")
+    axes[-1].legend(handlelength=1, borderpad=0)
     return figure
 
 
@@ -148,10 +147,8 @@ def pair_correlations(real, made):
     -------
     Figure
     """
-    figure, axes = plt.subplots(
-        1, len(made), figsize=(WIDTH, 2.9), sharey=True, squeeze=False
-    )
-    for ax, (title, correlations) in zip(axes.flat, made.items(), strict=True):
+    figure, axes = panels(len(made), 2.9, sharey=True)
+    for ax, (title, correlations) in zip(axes, made.items(), strict=True):
         ax.plot(
             as_array(real),
             as_array(correlations),
@@ -165,7 +162,7 @@ def pair_correlations(real, made):
         ax.set(title=title, xlabel="real cells", xlim=(-0.6, 1), ylim=(-0.6, 1))
         ax.set_xticks([-0.5, 0, 0.5, 1], ["-0.5", "0", "0.5", "1"])
         ax.set_yticks([-0.5, 0, 0.5, 1], ["-0.5", "0", "0.5", "1"])
-    axes[0, 0].set(ylabel="these cells")
+    axes[0].set(ylabel="these cells")
     return figure
 
 
@@ -214,12 +211,12 @@ def noticed(table, marks):
 
 
 @house_style
-def energies_of_codes(panels):
+def energies_of_codes(energies):
     """Prior energy of the codes of real cells, and of states drawn.
 
     Parameters
     ----------
-    panels : dict of str to dict of str to array
+    energies : dict of str to dict of str to array
         Title of a panel -> name of a set of states -> their energies. The
         first name of all is filled.
 
@@ -228,34 +225,27 @@ def energies_of_codes(panels):
     Figure
         A panel below the other, each with its own axis of energies.
     """
-    figure, axes = plt.subplots(
-        len(panels),
-        1,
-        figsize=(WIDTH, 2.6 * len(panels)),
-        squeeze=False,
-    )
+    figure, axes = panels(len(energies), 2.6, across=1)
     # One name, one style, in all panels.
     names = list(
-        dict.fromkeys(name for sets in panels.values() for name in sets)
+        dict.fromkeys(name for sets in energies.values() for name in sets)
     )
-    for ax, (title, sets) in zip(axes.flat, panels.items(), strict=True):
+    for ax, (title, sets) in zip(axes, energies.items(), strict=True):
         sets = {name: as_array(energy) for name, energy in sets.items()}
         everything = np.concatenate(list(sets.values()))
         edges = np.linspace(everything.min(), everything.max(), 40)
         for name, energy in sets.items():
             i = names.index(name)
-            outline = {
-                "histtype": "step",
-                "color": COLOURS[i - 1],
-                "linestyle": DASHES[i - 1],
-                "linewidth": 2,
-            }
-            if i == 0:
-                outline = {"color": SKY, "alpha": 0.6}
+            outline = {"color": SKY, "alpha": 0.6}
+            if i > 0:
+                outline = line_look(i - 1) | {"histtype": "step"}
             share = np.full(len(energy), 1 / len(energy))
             ax.hist(energy, edges, weights=share, label=name, **outline)
         ax.set_title(title, loc="left")
         ax.set_ylabel("share")
-        ax.legend(handlelength=1.6, borderpad=0)
-    axes[-1, 0].set_xlabel("energy (nats)")
+        if len(names) <= MOST_IN_PANEL:
+            ax.legend(handlelength=1.6, borderpad=0)
+    if len(names) > MOST_IN_PANEL:
+        key(figure, *each_once(axes), handlelength=1.6)
+    axes[-1].set_xlabel("energy (nats)")
     return figure

@@ -3,13 +3,13 @@
 import matplotlib.pyplot as plt
 
 from qbmvae_mini.plotting.style import (
-    COLOURS,
-    DASHES,
     GREY,
-    MARKERS,
     WIDTH,
     as_array,
+    dot_look,
     house_style,
+    key,
+    line_look,
 )
 
 
@@ -30,23 +30,11 @@ def biology_and_mixing(scores, labels=("mixing", "biology")):
     """
     figure, ax = plt.subplots(figsize=(WIDTH, 4))
     for i, (name, place) in enumerate(scores.items()):
-        ax.plot(
-            *place,
-            MARKERS[i % len(MARKERS)],
-            color=COLOURS[i % len(COLOURS)],
-            markersize=10,
-            linestyle="none",
-            label=name,
-        )
+        ax.plot(*place, **dot_look(i), ms=10, linestyle="none", label=name)
     ax.set(xlabel=labels[0], ylabel=labels[1])
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     # Outside, so that it never lies on a model.
-    figure.legend(
-        loc="outside lower center",
-        ncols=2,
-        handletextpad=0.2,
-        columnspacing=1.2,
-    )
+    key(figure, ncols=2, handletextpad=0.2, columnspacing=1.2)
     return figure
 
 
@@ -71,14 +59,8 @@ def score_curves(x, curves, xlabel, ylabel, mark=None):
     if mark is not None:
         ax.axvline(mark, color=GREY, linewidth=1, linestyle="-")
     for i, (name, values) in enumerate(curves.items()):
-        ax.plot(
-            x,
-            as_array(values),
-            marker=MARKERS[i],
-            color=COLOURS[i],
-            linestyle=DASHES[i],
-            label=name,
-        )
+        look = dot_look(i) | line_look(i)
+        ax.plot(x, as_array(values), **look, label=name)
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(-0.03, 1.03))
-    figure.legend(loc="outside lower center", ncols=3, columnspacing=1)
+    key(figure, columnspacing=1)
     return figure

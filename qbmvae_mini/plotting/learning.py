@@ -9,14 +9,16 @@ from qbmvae_mini.plotting.style import (
     GREY,
     WIDTH,
     as_array,
+    dot_look,
     house_style,
+    key,
+    key_in,
+    line_look,
+    panels,
 )
 
 #: Bars of several laws are told apart without colour too.
-HATCHES = ("", "//", "..", "xx")
-
-#: One marker a learning rule, beside colour and dashes.
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--", "||")
 
 
 @house_style
@@ -28,7 +30,7 @@ def laws(states, probabilities):
     states : sequence of str
         Names of the states.
     probabilities : dict of str to array, shape (n_states,)
-        Name of a law -> its probabilities; at most four laws.
+        Name of a law -> its probabilities.
 
     Returns
     -------
@@ -37,32 +39,31 @@ def laws(states, probabilities):
     figure, ax = plt.subplots()
     width = 0.8 / len(probabilities)
     places = np.arange(len(states))
-    looks = zip(COLOURS, HATCHES, probabilities.items(), strict=False)
-    for i, (colour, hatch, (name, p)) in enumerate(looks):
+    for i, (name, p) in enumerate(probabilities.items()):
         shift = (i - (len(probabilities) - 1) / 2) * width
         ax.bar(
             places + shift,
             as_array(p),
             width,
-            color=colour,
-            hatch=hatch,
+            color=COLOURS[i % len(COLOURS)],
+            hatch=HATCHES[i % len(HATCHES)],  # of another length
             edgecolor="white",
             label=name,
         )
     ax.set(xlabel="state", ylabel="probability")
     ax.set_xticks(places, states)
-    ax.legend()
+    key_in(ax)
     return figure
 
 
 @house_style
-def learning_curves(epochs, panels, ceiling):
+def learning_curves(epochs, curves, ceiling):
     """Log-likelihood of several rules against the epoch, panel by panel.
 
     Parameters
     ----------
     epochs : array, shape (n_points,)
-    panels : dict of str to dict of str to array, shape (n_points,)
+    curves : dict of str to dict of str to array, shape (n_points,)
         Title of a panel -> name of a rule -> its mean log-likelihoods.
     ceiling : float
         The best that any law can reach, drawn as a grey line.
@@ -72,36 +73,26 @@ def learning_curves(epochs, panels, ceiling):
     Figure
     """
     figure, axes = plt.subplots(
-        len(panels),
+        len(curves),
         1,
         sharex=True,
         sharey=True,
         squeeze=False,
-        figsize=(WIDTH, 0.8 + 2.4 * len(panels)),
+        figsize=(WIDTH, 0.8 + 2.4 * len(curves)),
     )
-    for ax, (title, rules) in zip(axes.flat, panels.items(), strict=True):
+    for ax, (title, rules) in zip(axes.flat, curves.items(), strict=True):
         line = ax.axhline(ceiling, color=GREY, linewidth=1.5, linestyle="-")
-        for marker, (name, curve) in zip(MARKERS, rules.items(), strict=False):
-            ax.plot(
-                as_array(epochs),
-                as_array(curve),
-                marker=marker,
-                markersize=5,
-                label=name,
-            )
+        for i, (name, curve) in enumerate(rules.items()):
+            look = dot_look(i) | line_look(i) | {"ms": 5, "label": name}
+            ax.plot(as_array(epochs), as_array(curve), **look)
         ax.set_title(title, loc="left")
         ax.set_ylabel("log-likelihood")
     line.set_label("ceiling")
     axes[-1, 0].set_xlabel("epoch")
     handles, labels = axes[-1, 0].get_legend_handles_labels()
     order = [*range(1, len(labels)), 0]  # the ceiling comes last
-    figure.legend(
-        [handles[i] for i in order],
-        [labels[i] for i in order],
-        loc="outside lower center",
-        ncols=3,
-        handlelength=3,
-    )
+    entries = [handles[i] for i in order], [labels[i] for i in order]
+    key(figure, *entries, handlelength=3)
     return figure
 
 
@@ -122,16 +113,9 @@ def estimated_gradients(exact, estimates):
     Figure
     """
     exact = as_array(exact)
-    figure, axes = plt.subplots(
-        1,
-        len(estimates),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        figsize=(WIDTH, 3.2),
-    )
-    looks = zip(axes.flat, COLOURS, estimates.items(), strict=False)
-    for ax, colour, (name, found) in looks:
+    figure, axes = panels(len(estimates), 3.2, sharex=True, sharey=True)
+    for i, (name, found) in enumerate(estimates.items()):
+        ax, colour = axes[i], line_look(i)["color"]
         found = as_array(found)
         ax.axline((0, 0), slope=1, color=GREY, linewidth=1.5, linestyle="-")
         ax.errorbar(
@@ -146,7 +130,7 @@ def estimated_gradients(exact, estimates):
         )
         ax.set_title(name)
         ax.locator_params(nbins=4)
-    axes[0, 0].set_ylabel("estimate")
+    axes[0].set_ylabel("estimate")
     figure.supxlabel("exact gradient", fontsize=14)
     return figure
 
@@ -175,7 +159,8 @@ def pictures(rows, side):
     for ax in axes.flat:
         ax.axis("off")
     for line, (title, states) in zip(axes, rows.items(), strict=True):
-        for ax, state in zip(line, as_array(states), strict=False):
+        used = line[: len(states)]
+        for ax, state in zip(used, as_array(states), strict=True):
             ax.axis("on")
             ax.imshow(state.reshape(side, side), cmap="gray_r", vmin=0, vmax=1)
             ax.set(xticks=[], yticks=[])
@@ -212,12 +197,12 @@ def gene_sets(weights, genes, activity, types):
         height_ratios=[len(genes), len(types)],
     )
     most = np.abs(weights).max()
-    panels = [
+    parts = [
         ("coupling", weights, genes, "PuOr", (-most, most), "{:+.0f}"),
         ("share of time on", activity, types, "Greys", (0, 1), "{:.1f}"),
     ]
     for ax, (title, values, names, cmap, ends, form) in zip(
-        axes, panels, strict=True
+        axes, parts, strict=True
     ):
         image = ax.imshow(
             values, cmap=cmap, vmin=ends[0], vmax=ends[1], aspect="auto"
@@ -245,23 +230,21 @@ def gene_sets(weights, genes, activity, types):
 
 
 @house_style
-def moments(panels):
+def moments(kinds):
     """Statistics of drawn states against those of data, a panel a kind.
 
     Parameters
     ----------
-    panels : dict of str to (array, array)
+    kinds : dict of str to (array, array)
         Title -> statistics of the data and of the draws, of one shape.
 
     Returns
     -------
     Figure
     """
-    figure, axes = plt.subplots(
-        1, len(panels), squeeze=False, figsize=(WIDTH, 3.4)
-    )
-    looks = zip(axes.flat, COLOURS, panels.items(), strict=False)
-    for ax, colour, (title, (data, draws)) in looks:
+    figure, axes = panels(len(kinds), 3.4)
+    for i, (title, (data, draws)) in enumerate(kinds.items()):
+        ax, colour = axes[i], line_look(i)["color"]
         ax.axline((0, 0), slope=1, color=BLACK, linewidth=1, linestyle="-")
         ax.plot(
             as_array(data).ravel(),

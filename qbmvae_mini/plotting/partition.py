@@ -7,11 +7,16 @@ from qbmvae_mini.plotting.style import (
     BLACK,
     BLUE,
     GREY,
+    MOST_IN_PANEL,
     SKY,
     VERMILION,
     WIDTH,
     as_array,
+    each_once,
     house_style,
+    key,
+    key_in,
+    own_marks,
 )
 
 
@@ -96,8 +101,7 @@ def bracket(temperatures, forward, reverse, exact):
     ax.set(
         xscale="log", xlabel="number of temperatures", ylabel=r"$\log Z$ (nats)"
     )
-    ax.set_xticks(temperatures, [f"{t:,}" for t in temperatures])
-    ax.minorticks_off()
+    own_marks(ax.xaxis, temperatures, "{:,}")
     ax.legend(handlelength=3)
     return figure
 
@@ -160,11 +164,7 @@ def peaks(on, log_weight):
         ax.plot(as_array(on), values - values.max(), label=name)
     ax.set(xlabel="hidden units on", ylabel="log weight (nats)")
     ax.margins(x=0.02)
-    ax.legend(
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),
-        handlelength=3,
-    )
+    key_in(ax, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=3)
     return figure
 
 
@@ -194,7 +194,10 @@ def drift(step, log_z, error):
             ax.plot(as_array(step), as_array(values), label=name)
         ax.set_title(title, loc="left")
         ax.margins(x=0)
-        ax.legend(handlelength=3, loc="lower left")
+        if len(curves) <= MOST_IN_PANEL:
+            ax.legend(handlelength=3, loc="lower left")
+    if max(len(log_z), len(error)) > MOST_IN_PANEL:
+        key(figure, *each_once(axes), handlelength=3)
     axes[1].axhline(0, color=GREY, linewidth=1, linestyle="-")
     axes[1].set_xlabel("training step")
     return figure

@@ -16,6 +16,9 @@ from qbmvae_mini.plotting.style import (
     WIDTH,
     as_array,
     house_style,
+    key,
+    key_in,
+    rows_named,
 )
 
 
@@ -40,7 +43,7 @@ def one_qubit(bias, probability, fields):
     ax.axhline(0.5, color=GREY, linewidth=0.8, linestyle="-", zorder=0)
     ax.set(xlabel="bias $b$ (nats)", ylabel="$p(1)$", ylim=(0, 1))
     ax.margins(x=0)
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=3)
+    key_in(ax, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=3)
     return figure
 
 
@@ -109,10 +112,8 @@ def learned_field(paths, divergences):
     axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes[1].yaxis.set_major_formatter("{x:g}")
     axes[1].yaxis.set_minor_formatter(NullFormatter())
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside upper center", ncols=2, handlelength=3
-    )
+    entries = axes[0].get_legend_handles_labels()
+    key(figure, *entries, where="upper center", ncols=2, handlelength=3)
     return figure
 
 
@@ -239,5 +240,5 @@ def sampled_laws(names, distance, floor, own, own_floor):
         ax.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
         ax.tick_params(axis="y", length=0)
         ax.set_title(title, fontsize=13)
-    axes[0].set(yticks=place, yticklabels=names)
+    rows_named(axes[0], place, names)
     return figure

@@ -7,14 +7,20 @@ from qbmvae_mini.plotting.style import (
     BLACK,
     BLUE,
     COLOURS,
-    DASHES,
+    GREEN,
     GREY,
     MARKERS,
     ORANGE,
     SKY,
     WIDTH,
+    YELLOW,
     as_array,
+    dot_look,
     house_style,
+    key,
+    key_in,
+    line_look,
+    own_marks,
 )
 
 
@@ -77,22 +83,20 @@ def approach(sweeps, exact, drawn, floor):
     """
     figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
     for k, (name, distance) in enumerate(exact.items()):
-        style = {"color": COLOURS[k], "linestyle": DASHES[k]}
+        style = line_look(k)
         ax.plot(as_array(sweeps), as_array(distance), label=name, **style)
         if name in drawn:
             at, found = map(as_array, drawn[name])
-            dots = {"color": COLOURS[k], "linestyle": "none", "markersize": 5}
-            ax.plot(at, found, MARKERS[k], **dots)
+            ax.plot(at, found, **dot_look(k), ls="none", ms=5)
     mean, sd = floor
     ax.axhspan(mean - 2 * sd, mean + 2 * sd, color=GREY, alpha=0.35, lw=0)
     ax.text(0.01, mean, "noise floor", va="center", transform=_across(ax))
     ax.set(xlabel="sweeps", ylabel="total variation", yscale="log")
     low, high = ax.get_ylim()
     marks = [m for m in (0.003, 0.01, 0.03, 0.1, 0.3, 1) if low < m < high]
-    ax.set_yticks(marks, [f"{m:g}" for m in marks])
-    ax.minorticks_off()
+    own_marks(ax.yaxis, marks)
     ax.margins(x=0.02)
-    ax.legend(handlelength=3)
+    key_in(ax, handlelength=3)
     return figure
 
 
@@ -123,23 +127,24 @@ def memory(traces, exact, measured):
         rows, 1, height_ratios=ratios, figsize=(WIDTH, 1.2 * rows + 1.8)
     )
     for k, (name, values) in enumerate(traces.items()):
-        axes[k].plot(as_array(values), color=COLOURS[k], lw=1, linestyle="-")
+        colour = line_look(k)["color"]
+        axes[k].plot(as_array(values), color=colour, lw=1, linestyle="-")
         axes[k].set_title(f"{name}, one chain", loc="left")
         axes[k].margins(x=0)
     axes[-2].set_xlabel("sweep")
     ax = axes[-1]
     for k, name in enumerate(traces):
         lags = np.arange(len(exact[name]))
-        style = {"color": COLOURS[k], "linestyle": DASHES[k]}
+        style = line_look(k)
         ax.plot(lags, as_array(exact[name]), label=name, **style)
         # Close together at short lags, where a fast number forgets.
         some = np.unique(np.geomspace(1, len(lags), 16).astype(int)) - 1
-        dots = {"color": COLOURS[k], "linestyle": "none", "markersize": 5}
-        ax.plot(some, as_array(measured[name])[some], MARKERS[k], **dots)
+        there = as_array(measured[name])[some]
+        ax.plot(some, there, **dot_look(k), ls="none", ms=5)
     ax.axhline(0, color=GREY, linewidth=1, linestyle="-")
     ax.set(xlabel="lag (sweeps)", ylabel="autocorrelation")
     ax.margins(x=0.01)
-    ax.legend(handlelength=3)
+    key_in(ax, handlelength=3)
     return figure
 
 
@@ -168,15 +173,16 @@ def drawn_energies(levels, exact, drawn):
         ax.plot(
             levels,
             as_array(share),
-            MARKERS[k],
-            color=(BLACK, ORANGE)[k % 2],
+            MARKERS[k % len(MARKERS)],
+            color=(BLACK, ORANGE, GREEN, YELLOW)[k % 4],
+            markersize=6 + k // len(MARKERS),
             markeredgecolor=BLACK,
             linestyle="none",
             label=name,
         )
     ax.set(xlabel="energy $E$ (nats)", ylabel="share of draws")
     ax.set_ylim(bottom=0)
-    ax.legend()
+    key_in(ax)
     return figure
 
 
@@ -198,13 +204,13 @@ def pseudolikelihood(beta, curves, best):
     """
     figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
     for k, (name, values) in enumerate(curves.items()):
-        style = {"color": COLOURS[k], "linestyle": DASHES[k]}
+        style = line_look(k)
         ax.plot(as_array(beta), as_array(values), label=name, **style)
-        dot = {"color": COLOURS[k], "markersize": 8, "linestyle": "none"}
-        ax.plot(*([value] for value in best[name]), MARKERS[k], **dot)
+        place = ([value] for value in best[name])
+        ax.plot(*place, **dot_look(k), ls="none", ms=8)
     ax.set(xlabel=r"$\beta$", ylabel="log pseudolikelihood\n(nats a unit)")
     ax.margins(x=0)
-    ax.legend(handlelength=3)
+    key_in(ax, handlelength=3)
     return figure
 
 
@@ -265,17 +271,17 @@ def race(runs, reference):
     ax.axhspan(low, high, color=GREY, alpha=0.4, lw=0, label="long run")
     for k, (name, run) in enumerate(runs.items()):
         seconds, energy, error = map(as_array, run)
-        style = {"color": COLOURS[k], "linestyle": DASHES[k]}
+        style = line_look(k)
         ax.plot(seconds, energy, label=name, **style)
         ax.fill_between(
             seconds,
             energy - 2 * error,
             energy + 2 * error,
-            color=COLOURS[k],
+            color=style["color"],
             alpha=0.25,
             lw=0,
         )
     ax.set(xlabel="processor time (s)", ylabel="mean energy (nats)")
     # Above the axes, so that it never lies on a band.
-    figure.legend(loc="outside upper center", ncols=3, handlelength=2.5)
+    key(figure, where="upper center", handlelength=2.5)
     return figure

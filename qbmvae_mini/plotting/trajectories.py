@@ -6,15 +6,19 @@ import numpy as np
 from qbmvae_mini.plotting.style import (
     BLACK,
     BLUE,
-    COLOURS,
+    CLOSE,
     GREY,
-    MARKERS,
     SKY,
     VERMILION,
     WIDTH,
     as_array,
+    bare,
+    draw_groups,
     house_style,
-    key_below,
+    key,
+    large_groups,
+    panels,
+    rows_named,
 )
 
 
@@ -27,7 +31,8 @@ def ordered_map(points, time, branch, label="true time"):
     points : array, shape (n_cells, 2)
     time : array, shape (n_cells,)
     branch : sequence of str, one a cell
-        Drawn in the order of their first letters; seven at most.
+        In the order of their letters; beyond the 40 largest they are drawn
+        alike, as crosses.
     label : str
         What the shades mean.
 
@@ -38,22 +43,13 @@ def ordered_map(points, time, branch, label="true time"):
     points, time = as_array(points), as_array(time)
     branch = as_array(branch).astype(str)
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.2))
-    styles = zip(np.unique(branch), COLOURS, MARKERS, strict=False)
-    for name, colour, marker in styles:
-        left.plot(
-            *points[branch == name].T,
-            marker,
-            color=colour,
-            markersize=3,
-            linestyle="none",
-            label=name,
-        )
+    draw_groups(left, points, branch, np.sort(large_groups(branch)), size=3)
     dots = right.scatter(*points.T, c=time, s=4, cmap="cividis")
     for ax, title in [(left, "by branch"), (right, f"by {label}")]:
-        ax.set(title=title, xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
+        ax.set(title=title)
+        bare(ax)
     figure.colorbar(dots, ax=right, location="bottom", label=label, pad=0.02)
-    key_below(figure, ncols=4)
+    key(figure, ncols=4, dots=8, **CLOSE)
     return figure
 
 
@@ -90,9 +86,8 @@ def graph_times(places, weights, time):
         words = f"{value:.2f}"
         away = 0.45 if place[1] > 0 else -0.45  # from the other edges
         ax.text(place[0], place[1] + away, words, bbox=box, **style)
-    ax.set(xticks=[], yticks=[])
+    bare(ax)
     ax.margins(0.1, 0.3)
-    ax.spines[:].set_visible(False)
     return figure
 
 
@@ -104,10 +99,11 @@ def against_truth(truth, values, groups, xlabel, ylabel):
     ----------
     truth : array, shape (n_cells,)
     values : dict of str to array, shape (n_cells,)
-        Title of a panel -> what is drawn upwards; three panels at most. Cells
-        with an infinite value are left out.
+        Title of a panel -> what is drawn upwards. Cells with an infinite
+        value are left out.
     groups : sequence of str, one a cell
-        Told apart by colour and marker; seven at most.
+        Told apart by colour and marker; beyond the 40 largest they are drawn
+        alike, as crosses.
     xlabel, ylabel : str
 
     Returns
@@ -115,28 +111,17 @@ def against_truth(truth, values, groups, xlabel, ylabel):
     Figure
     """
     truth, groups = as_array(truth), as_array(groups).astype(str)
-    figure, axes = plt.subplots(
-        1, len(values), figsize=(WIDTH, 3.9), squeeze=False
-    )
-    names = np.unique(groups)
-    for ax, (title, value) in zip(axes.flat, values.items(), strict=True):
-        value = as_array(value)
-        finite = np.isfinite(value)
-        for name, colour, marker in zip(names, COLOURS, MARKERS, strict=False):
-            mine = finite & (groups == name)
-            ax.plot(
-                truth[mine],
-                value[mine],
-                marker,
-                color=colour,
-                markersize=3,
-                linestyle="none",
-                label=name if ax is axes[0, 0] else None,
-            )
+    figure, axes = panels(len(values), 3.9)
+    names = np.sort(large_groups(groups))
+    for ax, (title, value) in zip(axes, values.items(), strict=True):
+        finite = np.isfinite(as_array(value))
+        places = np.stack([truth, as_array(value)], axis=1)[finite]
+        draw_groups(ax, places, groups[finite], names, size=3)
         ax.set(title=title, xlabel=xlabel)
-    axes[0, 0].set(ylabel=ylabel)
+    axes[0].set(ylabel=ylabel)
     if len(names) > 1:
-        key_below(figure, ncols=4)
+        entries = axes[0].get_legend_handles_labels()
+        key(figure, *entries, ncols=4, dots=8, **CLOSE)
     return figure
 
 
@@ -179,11 +164,10 @@ def energy_and_nulls(kendalls, shuffled):
         linestyle="none",
     )
     names = [*kendalls, "energy, shuffled"]
-    ax.set_yticks([*rows, 0], names)
+    rows_named(ax, [*rows, 0], names)
     ax.set(xlim=(-1, 1), ylim=(-0.6, len(kendalls) + 0.6))
     ax.set_xticks([-1, -0.5, 0, 0.5, 1])
     ax.set(xlabel="Kendall's tau with the truth")
-    ax.tick_params(axis="y", length=0)
     return figure
 
 
@@ -230,7 +214,6 @@ def order_scores(table, models, score, nulls=()):
         )
     for null in nulls:
         ax.axvline(null, color=VERMILION, linewidth=1.5, linestyle="--")
-    ax.set_yticks(rows, models)
+    rows_named(ax, rows, models)
     ax.set(xlabel=score.replace("_", " "), ylim=(0.4, len(models) + 0.6))
-    ax.tick_params(axis="y", length=0)
     return figure

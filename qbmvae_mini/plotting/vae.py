@@ -3,21 +3,25 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from qbmvae_mini.plotting.cells import large_types
 from qbmvae_mini.plotting.style import (
     BLACK,
     BLUE,
-    COLOURS,
+    CLOSE,
     GREY,
-    MARKERS,
     SKY,
     VERMILION,
     WIDTH,
     as_array,
+    bare,
     draw_arrow,
     draw_box,
+    draw_groups,
     house_style,
-    key_below,
+    key,
+    key_in,
+    large_groups,
+    own_marks,
+    panels,
 )
 
 
@@ -82,7 +86,7 @@ def bound(mean, elbo, log_p):
         ax.plot(as_array(mean), as_array(values), label=name)
     ax.set(xlabel=r"mean $\mu$ of the posterior", ylabel="ELBO (nats)")
     ax.margins(x=0, y=0.12)
-    ax.legend(handlelength=3, loc="lower center")
+    key_in(ax, handlelength=3, loc="lower center")
     return figure
 
 
@@ -146,14 +150,7 @@ def code_and_data(codes, points, group, grid, decoded):
         (right, "points $x$", points, decoded),
     ]:
         places = as_array(places)
-        for i, name in enumerate(np.unique(group)):
-            ax.plot(
-                *places[group == name].T,
-                MARKERS[i],
-                color=COLOURS[i],
-                markersize=3,
-                linestyle="none",
-            )
+        draw_groups(ax, places, group, np.sort(large_groups(group)), size=3)
         for line in as_array(lines):
             ax.plot(*line.T, "-", color=BLACK, linewidth=0.7, alpha=0.6)
         ax.set(title=title, aspect="equal")
@@ -163,12 +160,12 @@ def code_and_data(codes, points, group, grid, decoded):
 
 
 @house_style
-def clouds(panels, far):
+def clouds(sets, far):
     """Clouds of points side by side; those far from all data are crosses.
 
     Parameters
     ----------
-    panels : dict of str to array, shape (n, 2)
+    sets : dict of str to array, shape (n, 2)
         Title -> points.
     far : dict of str to array of bool, shape (n,)
 
@@ -176,10 +173,8 @@ def clouds(panels, far):
     -------
     Figure
     """
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(WIDTH, 2.9), sharex=True, sharey=True
-    )
-    for ax, (title, points) in zip(axes, panels.items(), strict=True):
+    figure, axes = panels(len(sets), 2.9, sharex=True, sharey=True)
+    for ax, (title, points) in zip(axes, sets.items(), strict=True):
         points, away = as_array(points), as_array(far[title])
         for chosen, marker, colour, size in [
             (~away, "o", BLUE, 1.5),
@@ -224,17 +219,15 @@ def bounds(draws, values, levels):
     )
     values = as_array(values)
     styles = ((BLACK, "-"), (VERMILION, "--"), (GREY, "-."))
-    for (name, level), (colour, dash) in zip(
-        levels.items(), styles, strict=False
-    ):
+    for i, (name, level) in enumerate(levels.items()):
+        colour, dash = styles[i % len(styles)]
         ax.axhline(level, color=colour, linestyle=dash, linewidth=1.5)
         # Where the curve is not: a level near its end is named at its start.
         near_end = abs(level - values[-1]) < 0.25 * np.ptp(values)
         x, side = (draws[0], "left") if near_end else (draws[-1], "right")
         ax.text(x, level, name, ha=side, va="bottom")
     ax.set(xscale="log", xlabel="draws $K$", ylabel="nats a point")
-    ax.set_xticks(draws, [f"{k:,}" for k in draws])
-    ax.minorticks_off()
+    own_marks(ax.xaxis, draws, "{:,}")
     ax.margins(y=0.15)
     return figure
 
@@ -278,42 +271,18 @@ def map_by_type(points, types, least=20):
     points : array, shape (n_cells, 2)
     types : sequence of str, one a cell
     least : int
-        Types with fewer cells are drawn alike, as grey dots.
+        Types with fewer cells are drawn alike, as grey crosses; so are those
+        beyond the 40 largest.
 
     Returns
     -------
     Figure
     """
     points, types = as_array(points), as_array(types).astype(str)
-    large = large_types(types, least)
-    if len(large) > len(COLOURS):
-        raise ValueError(
-            f"{len(large)} types have at least {least} cells, but there are "
-            f"{len(COLOURS)} markers; raise least"
-        )
     figure, ax = plt.subplots(figsize=(WIDTH, 5.4))
-    rare = ~np.isin(types, large)
-    for i, name in enumerate(large):
-        ax.plot(
-            *points[types == name].T,
-            MARKERS[i],
-            color=COLOURS[i],
-            markersize=4,
-            linestyle="none",
-            label=name,
-        )
-    if rare.any():
-        ax.plot(
-            *points[rare].T,
-            ".",
-            color=GREY,
-            markersize=4,
-            linestyle="none",
-            label=f"fewer than {least}",
-        )
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    key_below(figure, ncols=2)
+    draw_groups(ax, points, types, large_groups(types, least), size=4)
+    bare(ax)
+    key(figure, ncols=2, dots=8, **CLOSE)
     return figure
 
 
@@ -336,11 +305,8 @@ def code_prices(steps, prices):
     for name, kl in prices.items():
         ax.semilogy(as_array(steps), np.maximum(as_array(kl), 0.01), label=name)
     ax.set(xlabel="training step", ylabel="KL (nats a point)")
-    marks = [0.01, 0.1, 1, 10]
-    ax.set_yticks(marks, ["0.01", "0.1", "1", "10"])
-    ax.minorticks_off()
+    own_marks(ax.yaxis, [0.01, 0.1, 1, 10])
     ax.margins(x=0.01)
-    ax.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, handlelength=3
-    )
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2}
+    key_in(ax, **above, handlelength=3)
     return figure

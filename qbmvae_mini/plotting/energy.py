@@ -12,6 +12,7 @@ from qbmvae_mini.plotting.style import (
     WIDTH,
     as_array,
     house_style,
+    key_in,
 )
 
 
@@ -99,15 +100,11 @@ def temperature(beta, probability, labels):
         ylim=(0, 1),
     )
     ax.margins(x=0)
+    for line, label in zip(lines, labels, strict=True):
+        line.set_label(label)
     # Beside the axes, so that it never lies on a line.
-    ax.legend(
-        lines,
-        labels,
-        title="state",
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),
-        handlelength=3,
-    )
+    beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+    key_in(ax, title="state", handlelength=3, **beside)
     return figure
 
 
@@ -141,7 +138,8 @@ def spin_states(bqm, spins):
     for ax in axes.flat:
         ax.axis("off")
         ax.set(aspect="equal", xlim=(-1.4, 1.4), ylim=(y.min() - 0.4, 1.4))
-    for ax, state, energy in zip(axes.flat, spins, energies, strict=False):
+    used = axes.flat[: len(spins)]
+    for ax, state, energy in zip(used, spins, energies, strict=True):
         for (i, j), coupling in bqm.quadratic.items():
             content = coupling * state[i] * state[j] < 0
             ax.plot(

@@ -14,6 +14,9 @@ from qbmvae_mini.plotting.style import (
     draw_arrow,
     draw_box,
     house_style,
+    key_in,
+    own_marks,
+    rows_named,
 )
 
 
@@ -107,11 +110,10 @@ def sampled_gradient(exact, few, many, draws, errors):
     right.loglog(draws, law, "--", color=BLACK, label=r"$1/\sqrt{n}$")
     right.set(xlabel="draws $n$", title="relative error")
     # Marks of our own: matplotlib's crowd an axis of less than two decades.
-    right.set_xticks(draws[::2], [f"{n:,}" for n in draws[::2]])
+    own_marks(right.xaxis, draws[::2], "{:,}")
     low, high = right.get_ylim()
     marks = [m for m in (0.003, 0.01, 0.03, 0.1, 0.3, 1) if low < m < high]
-    right.set_yticks(marks, [f"{m:g}" for m in marks])
-    right.minorticks_off()
+    own_marks(right.yaxis, marks)
     right.legend(borderpad=0, labelspacing=0.2)
     return figure
 
@@ -139,7 +141,7 @@ def followed(step, curves):
             ax.plot(as_array(step), as_array(numbers), label=name)
         ax.set_title(title, loc="left")
         ax.margins(x=0)
-    axes[0, 0].legend(handlelength=3)
+    key_in(axes[0, 0], handlelength=3)
     axes[-1, 0].set_xlabel("step")
     return figure
 
@@ -179,7 +181,6 @@ def coupled_pair(carriers, changes):
     below.axvline(0, color=GREY, linewidth=1, linestyle="-")
     below.set_title("log2 change of the gene's share", loc="left")
     for ax, names in [(above, carriers.index), (below, changes.index)]:
-        ax.set_yticks(range(len(names)), names)
+        rows_named(ax, range(len(names)), names)
         ax.set_ylim(len(names) - 0.4, -0.6)
-        ax.tick_params(axis="y", length=0)
     return figure
