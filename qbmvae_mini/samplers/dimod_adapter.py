@@ -1,7 +1,5 @@
 """The one seam to dimod: annealers, classical or quantum, behind `sample`."""
 
-import copy
-
 import dimod
 import numpy as np
 import torch
