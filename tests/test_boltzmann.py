@@ -375,6 +375,15 @@ def test_states_outside_the_list_are_refused(part):
         all_states(3, *part)
 
 
+def test_a_range_or_a_precision_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="start is a whole number"):
+        all_states(3, None)
+    with pytest.raises(ValueError, match="stop is a whole number"):
+        all_states(3, 0, "8")
+    with pytest.raises(TypeError, match="dtype is one of torch's, not 'float'"):
+        all_states(3, dtype="float")
+
+
 @pytest.mark.parametrize("n_units", [-1, 2.0, "3", None])
 def test_a_number_of_units_that_is_none_is_refused(n_units):
     with pytest.raises(ValueError, match="n_units is a whole number"):

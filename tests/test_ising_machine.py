@@ -438,3 +438,16 @@ def test_planted_mistakes_are_seen(monkeypatch):
     right = ising_machine._couplings
     monkeypatch.setattr(ising_machine, "_couplings", lambda spin: -right(spin))
     assert ground_share(random_model(16, seed=0)) == 0
+
+
+@pytest.mark.parametrize("model", [None, {}, {(0, 1): 1.0}, "SPIN"])
+def test_what_is_no_model_is_refused(model):
+    for use in (lambda m: run(m), lambda m: rounded(m, 4)):
+        with pytest.raises(TypeError, match="bqm is a dimod.BinaryQuadratic"):
+            use(model)
+
+
+def test_true_is_no_strength():
+    model = random_model(2, seed=0)
+    with pytest.raises(ValueError, match="noise is a finite number above 0"):
+        run(model, noise=True)

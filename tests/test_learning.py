@@ -590,7 +590,7 @@ def test_a_seed_is_a_whole_number(seed):
         quiet_fit(RBM(3, 2), GOOD, ExactSampler(), seed=seed)
 
 
-@pytest.mark.parametrize("lr", ["0.1", None, [0.1]])
+@pytest.mark.parametrize("lr", ["0.1", None, [0.1], True])
 def test_a_learning_rate_is_a_number(lr):
     with pytest.raises(ValueError, match="rate, is a number above 0, not"):
         quiet_fit(RBM(3, 2), GOOD, ExactSampler(), lr=lr)
@@ -625,7 +625,7 @@ def test_a_monitor_returns_a_dict():
 
 
 @pytest.mark.parametrize(
-    "log_z", [Bracket(1.0, 0.0, 2.0), Estimate(1.0, 0.1), math.nan, "1"]
+    "log_z", [Bracket(1.0, 0.0, 2.0), Estimate(1.0, 0.1), math.nan, "1", True]
 )
 def test_log_z_is_a_number(log_z):
     with pytest.raises(ValueError, match="log_z is a finite number, not"):
@@ -639,3 +639,12 @@ def test_contrastive_divergence_wants_bits_as_wide_as_the_left_layer():
         rule.sample_from(machine, torch.zeros(4, 5))
     with pytest.raises(ValueError, match="holds bits, 0 or 1, but row 0"):
         rule.sample_from(machine, 2 * GOOD - 3)
+
+
+def test_phases_want_a_machine_and_a_sampler():
+    with pytest.raises(TypeError, match="the positive phase wants a machine"):
+        positive_phase(None, GOOD)
+    with pytest.raises(TypeError, match="the negative phase wants a machine"):
+        negative_phase("rbm", ExactSampler(), GOOD, 3)
+    with pytest.raises(TypeError, match="sampler is an object of a class"):
+        negative_phase(RBM(3, 2), None, GOOD, 3)

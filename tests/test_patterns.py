@@ -107,3 +107,9 @@ def test_what_is_no_count_is_refused(bad):
     adata.X[0, 0] = bad
     with pytest.raises(ValueError, match="X holds counts, but some are neg"):
         genes_on(adata, 2)
+
+
+@pytest.mark.parametrize("cells", [None, "cells.h5ad", [[1, 0]]])
+def test_genes_on_wants_cells(cells):
+    with pytest.raises(TypeError, match="adata is an AnnData, not"):
+        genes_on(cells)

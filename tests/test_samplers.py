@@ -44,11 +44,6 @@ def neal_at(beta, seed=6):
     return DimodSampler(child, seed=seed, **hot)
 
 
-def persistent_gibbs():
-    """Four draws from each chain, far apart, after as long a burn-in."""
-    return GibbsSampler(chains=DRAWS // 4, sweeps=SWEEPS, seed=5)
-
-
 #: Every sampler that follows exp(-E) / Z or the law of a quantum machine. A
 #: new one is entered here, once.
 SAMPLERS = {
@@ -56,12 +51,13 @@ SAMPLERS = {
     "fresh Gibbs": lambda: GibbsSampler(
         sweeps=SWEEPS, persistent=False, seed=4
     ),
-    "persistent Gibbs": persistent_gibbs,
+    # Fifty draws from each chain, far apart, after a burn-in.
+    "persistent Gibbs": lambda: GibbsSampler(DRAWS // 50, SWEEPS, seed=5),
     "fresh tempering": lambda: TemperingSampler(
         temperatures=3, beta_min=0.3, sweeps=20, persistent=False, seed=4
     ),
     "persistent tempering": lambda: TemperingSampler(
-        DRAWS // 4, 3, beta_min=0.3, sweeps=20, seed=4
+        DRAWS // 50, 3, beta_min=0.3, sweeps=20, seed=4
     ),
     "annealing at beta 1": lambda: neal_at(1),
     "path integral": lambda: PathIntegralSampler(12, seed=1),

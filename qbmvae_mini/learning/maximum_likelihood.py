@@ -45,6 +45,7 @@ from qbmvae_mini.samplers.base import check_is_sampler
 
 def positive_phase(machine, data):
     """Mean cost of the data, in nats: data should become cheap."""
+    check_is_machine(machine, "the positive phase")
     return machine.visible_energy(data).mean()
 
 
@@ -67,6 +68,8 @@ def negative_phase(machine, sampler, data, draws):
     -------
     Tensor, shape ()
     """
+    check_is_sampler(sampler)
+    check_is_machine(machine, "the negative phase")
     return sampler.visible_phase(machine, data, draws)
 
 
@@ -143,7 +146,7 @@ def fit(
     batch_size = check_whole("batch_size", batch_size, 1)
     every = check_whole("every", every, 1)
     seed = check_seed(seed)
-    if not (isinstance(lr, numbers.Real) and 0 < lr < math.inf):
+    if not (_is_number(lr) and lr > 0):
         raise ValueError(
             f"lr, the learning rate, is a number above 0, not {lr!r}"
         )
@@ -205,8 +208,7 @@ def log_likelihood(machine, data, log_z=None):
         `log_z` is no finite number.
     """
     check_classical(machine, "log_likelihood")
-    known = isinstance(log_z, numbers.Real) and math.isfinite(log_z)
-    if log_z is not None and not known:
+    if log_z is not None and not _is_number(log_z):
         raise ValueError(
             f"log_z is a finite number, not {log_z!r}; of an Estimate give "
             "the value, of a Bracket the upper end"
@@ -239,6 +241,12 @@ def _seen(monitor, machine, epoch):
             f"{type(said).__name__}"
         )
     return [{"epoch": epoch, **said}]
+
+
+def _is_number(value):
+    """Whether it is a finite number, and not True or False."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(value)
 
 
 def _check_finite(machine, epoch):

@@ -29,7 +29,7 @@ def bars_and_stripes(side):
         Bits in float32, row by row. No law gives these pictures a higher mean
         log-likelihood than minus the log of their number.
     """
-    check_whole("side", side, 2)
+    side = check_whole("side", side, 2)
     lines = all_states(side, dtype=torch.float32)
     stripes = lines.repeat_interleave(side, dim=1)
     bars = lines.repeat(1, side)[1:-1]  # all off and all on are there already
@@ -81,7 +81,11 @@ def genes_on(adata, n_genes=40):
         If there are fewer genes than asked for, no totals, a cell without
         counts, or counts that are negative or no numbers.
     """
-    check_whole("n_genes", n_genes, 1)
+    from anndata import AnnData  # slow to import
+
+    n_genes = check_whole("n_genes", n_genes, 1)
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"adata is an AnnData, not {type(adata).__name__}")
     if n_genes > adata.n_vars:
         raise ValueError(
             f"n_genes is at most the {adata.n_vars} genes of adata, "

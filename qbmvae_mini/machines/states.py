@@ -33,7 +33,10 @@ def all_states(n_units, start=0, stop=None, *, dtype=torch.float64):
             f"{n_units} units have 2^{n_units} states, too many to enumerate; "
             f"the limit is {MAX_ENUMERATED} units. Use a sampler or AIS."
         )
-    stop = 2**n_units if stop is None else stop
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"dtype is one of torch's, not {dtype!r}")
+    start = check_whole("start", start, 0)
+    stop = 2**n_units if stop is None else check_whole("stop", stop, 0)
     if not 0 <= start <= stop <= 2**n_units:
         raise ValueError(
             f"start and stop lie between 0 and 2^{n_units} in this order, "

@@ -178,6 +178,8 @@ class CoherentIsingMachine(dimod.Sampler):
 
         Raises
         ------
+        TypeError
+            If `bqm` is no model.
         ValueError
             For NaN or infinite weights, or an argument out of range.
         """
@@ -253,7 +255,8 @@ def rounded(bqm, precision):
 
 def _check_number(name, value, *, above):
     """Refuse what is no finite number, above 0 or at least 0."""
-    known = isinstance(value, numbers.Real) and math.isfinite(value)
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    known = number and math.isfinite(value)
     if not known or value < 0 or (above and value == 0):
         least = "above 0" if above else "of at least 0"
         raise ValueError(f"{name} is a finite number {least}, not {value!r}")
@@ -261,6 +264,10 @@ def _check_number(name, value, *, above):
 
 def _as_spins(bqm):
     """A copy over spins in float64, or a sentence if a weight is no number."""
+    if not isinstance(bqm, dimod.BinaryQuadraticModel):
+        raise TypeError(
+            f"bqm is a dimod.BinaryQuadraticModel, not {type(bqm).__name__}"
+        )
     spin = dimod.BinaryQuadraticModel(bqm, dtype=np.float64)
     spin.change_vartype(dimod.SPIN)
     field, (_, _, pair), offset = spin.to_numpy_vectors()
