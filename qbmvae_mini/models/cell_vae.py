@@ -210,10 +210,7 @@ class CellVAE:
         check_whole("n_samples", n_samples, 1)
 
         def shares(x, batch):
-            params = self.module.encode(x)
-            z = self.module.latent.sample(params, n_samples)
-            code, _ = self.module.latent.smooth(z, params)
-            return self.module.decode(code, batch).softmax(-1).mean(0)
+            return self.module.mean_expression(x, batch, n_samples)
 
         return self._each(shares, adata, decodes=True)
 
@@ -236,16 +233,14 @@ class CellVAE:
         self._refuse_without_prior()
         rng = np.random.default_rng(self._settings["seed"])
         picked = rng.integers(len(self._cells), size=n)
-        library = torch.from_numpy(
-            np.asarray(self._cells.counts[picked].sum(axis=1)).ravel()
-        )
+        library = torch.from_numpy(self._cells.library()[picked])
         batch = self._cells.batch[picked]
         with self._seeded():
             counts = self.module.generate(
                 n, library.to(self._device), batch.to(self._device)
             )
         made = anndata.AnnData(
-            counts.cpu().numpy(), var=pandas.DataFrame(index=self.genes)
+            counts.toarray(), var=pandas.DataFrame(index=self.genes)
         )
         if self._settings["batch_key"] is not None:
             names = np.array(self.batches)[batch.numpy()]

@@ -125,7 +125,7 @@ def fit(
             if weight.requires_grad
         ),
         "cells": len(cells),
-        "UMIs": int(cells.counts.sum(dtype=np.float64)),
+        "UMIs": int(cells.library().sum(dtype=np.float64)),
         "validation cells": len(validation),
     }
     average = RunningAverage(vae)
