@@ -249,6 +249,7 @@ def _seeded(seed, like):
                 torch.cuda.manual_seed(seed)
         yield
 
+
 def check_is_latent(latent):
     """Refuse what is no `Latent`, with a word on what to do.
 
