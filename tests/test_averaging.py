@@ -12,10 +12,11 @@ def values(module):
 
 
 def test_average_is_a_weighted_mean_of_the_steps():
+    """Each look has the weight of the steps that it stands for."""
     module = nn.Linear(3, 2).double()
     average = RunningAverage(module, longest=10)
     seen, weights = [values(module)], [1.0]
-    for step in range(60):
+    for step in range(61):
         with torch.no_grad():
             for p in module.parameters():
                 p += torch.randn_like(p)
@@ -24,10 +25,28 @@ def test_average_is_a_weighted_mean_of_the_steps():
         weights = [w * (1 - share) for w in weights] + [share]
         seen.append(values(module))
     assert sum(weights) == pytest.approx(1)
+    assert weights[0] == 0  # nothing is left of how it began
+    looks = [*range(1, 9), *range(16, 57, 8)]
+    stand_for = dict.fromkeys(looks, 0.0)
+    for step in range(1, 57):
+        stand_for[min(k for k in looks if k >= step)] += weights[step]
+    total = sum(stand_for.values())  # five steps since the last look
     for i, found in enumerate(average.weights):
-        mean = sum(w * s[i] for w, s in zip(weights, seen, strict=True))
+        mean = sum(w * seen[k][i] for k, w in stand_for.items()) / total
         torch.testing.assert_close(found, mean)
-    assert average.steps == 60
+    assert average.steps == 61
+
+
+def test_the_first_step_replaces_what_was_there():
+    module = nn.Linear(3, 2)
+    average = RunningAverage(module)
+    with torch.no_grad():
+        module.weight += 1
+    average.update()
+    assert torch.equal(average.weights[0], module.weight)
+    before = [torch.zeros(2)]
+    follow(before, [torch.ones(2)], 0)
+    assert torch.equal(before[0], torch.ones(2))
 
 
 def test_a_look_at_the_average_leaves_the_weights_as_they_were():

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+import torch
 from synthetic import two_clusters, unchanged, with_counts
 
 from qbmvae_mini.cells import reading
-from qbmvae_mini.cells.counts import Cells
+from qbmvae_mini.cells.counts import Cells, Counts, stacked
 from qbmvae_mini.cells.reading import read_cells
 
 
@@ -307,7 +308,7 @@ def test_minibatches_visit_each_cell_once_in_the_order_given(adata):
     order = np.random.default_rng(0).permutation(13)
     parts = list(cells.minibatches(4, order=order))
     assert [len(x) for x, _ in parts] == [4, 4, 4, 1]
-    x = np.concatenate([x for x, _ in parts])
+    x = np.concatenate([x.dense() for x, _ in parts])
     batch = np.concatenate([batch for _, batch in parts])
     np.testing.assert_array_equal(x, dense(adata)[order])
     np.testing.assert_array_equal(batch, cells.batch.numpy()[order])
@@ -317,7 +318,7 @@ def test_a_minibatch_may_be_larger_than_the_data(adata):
     cells, _, _ = read_cells(adata)
     assert isinstance(cells, Cells)
     ((x, batch),) = cells.minibatches(1000)
-    np.testing.assert_array_equal(x, dense(adata))
+    np.testing.assert_array_equal(x.dense(), dense(adata))
     assert batch.tolist() == [0] * adata.n_obs
 
 
@@ -600,3 +601,71 @@ def test_reading_needs_little_more_memory_than_its_copy():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1.7 * size
+
+
+# Counts without their zeros
+
+
+def some_counts(dtype=torch.float64):
+    """Dense counts: an empty cell, an empty gene, one cell of one gene."""
+    x = torch.tensor(
+        [[0, 3, 0, 1], [0, 0, 0, 0], [0, 0, 2**24, 0], [0, 1, 9, 70]]
+    )
+    return x.to(dtype)
+
+
+def test_counts_without_zeros_are_the_counts():
+    x = some_counts()
+    found = Counts.of(x)
+    assert found.shape == (4, 4)
+    assert len(found.count) == 6
+    assert torch.equal(found.dense(), x)
+    assert torch.equal(found.library, x.sum(1, keepdim=True))
+    assert torch.equal(found.log1p().dense(), x.log1p())
+    assert Counts.of(found) is found
+    assert torch.equal(found[1:3].dense(), x[1:3])
+    assert torch.equal(found[3:9].dense(), x[3:])
+
+
+def test_counts_know_their_order_by_gene():
+    x = some_counts()
+    found = Counts.of(x)
+    starts, cell, order = found.by_gene
+    turned = Counts(starts, cell, found.count[order], len(x))
+    assert torch.equal(turned.dense(), x.T)
+
+
+def test_some_rows_of_a_matrix_come_in_the_order_asked_for():
+    x = some_counts(torch.float32)
+    rows = np.array([3, 0, 3])
+    found = Counts.of_rows(scipy.sparse.csr_matrix(x.numpy()), rows)
+    assert torch.equal(found.dense(), x[rows])
+
+
+def test_pieces_are_stacked_to_one_matrix():
+    x = some_counts(torch.float32)
+    pieces = [Counts.of(x[:1]), Counts.of(x[1:2]), Counts.of(x[2:])]
+    np.testing.assert_array_equal(stacked(pieces).toarray(), x)
+    assert not pieces
+
+
+def test_what_is_no_matrix_of_counts_is_refused():
+    with pytest.raises(ValueError, match=r"cells x genes, not \(4,\)"):
+        Counts.of(some_counts()[0])
+    with pytest.raises(ValueError, match="data and get no gradient.*detach"):
+        Counts.of(some_counts().requires_grad_())
+
+
+def test_some_of_the_cells_are_a_view(adata):
+    cells, _, _ = read_cells(adata, batch_key="batch")
+    rows = np.array([7, 2, 11, 4])
+    some = cells[rows]
+    assert len(some) == 4
+    np.testing.assert_array_equal(some.counts.toarray(), dense(adata)[rows])
+    np.testing.assert_array_equal(some.batch, cells.batch[rows])
+    np.testing.assert_array_equal(some.library(), dense(adata)[rows].sum(1))
+    ((x, batch),) = some[1:].minibatches(9, order=np.array([2, 0]))
+    np.testing.assert_array_equal(x.dense(), dense(adata)[rows[[3, 1]]])
+    np.testing.assert_array_equal(batch, cells.batch[rows[[3, 1]]])
+    held = [a for a in vars(some).values() if scipy.sparse.issparse(a)]
+    assert all(a is cells.counts for a in held)

@@ -298,6 +298,7 @@ def test_cells_without_a_count_are_refused(place, new, tmp_path, refused):
     counts[4] = 0
     new.layers["counts"] = counts
     new.write_h5ad(tmp_path / "in.h5ad")
+    words = "1 of 50 cells have no count in the"
     refused(words, "fit", tmp_path / "in.h5ad", tmp_path / "m", *WHERE)
 
 
@@ -437,8 +438,8 @@ def test_a_failure_at_the_last_moment_loses_nothing(
     out.write_text("mine")
 
     def full(self, path, *args, **kwargs):
-        path = Path(path)
-        (path / "model.json" if path.is_dir() else path).write_text("half of")
+        if not Path(path).is_dir():
+            Path(path).write_text("half of")
         raise OSError(28, "No space left on device", str(path))
 
     def stop(self, *args, **kwargs):

@@ -14,7 +14,7 @@ from oracles import (
 )
 from scipy import special, stats
 
-from qbmvae_mini import vae as vae_module
+from qbmvae_mini.cells.counts import Counts
 from qbmvae_mini.latents import BernoulliLatent, BoltzmannLatent, GaussianLatent
 from qbmvae_mini.latents.relaxations import (
     BinaryConcrete,
@@ -24,7 +24,7 @@ from qbmvae_mini.latents.relaxations import (
 )
 from qbmvae_mini.machines import RBM
 from qbmvae_mini.samplers import ExactSampler, GibbsSampler
-from qbmvae_mini.vae import VAE
+from qbmvae_mini.vae import VAE, network
 
 DOUBLE = torch.float64
 GENES = 5
@@ -114,6 +114,11 @@ def exact_elbo(vae):
     return reconstruction - kl
 
 
+def new_cells(vae, n, library, batch):
+    """What the model generates, dense."""
+    return torch.from_numpy(vae.generate(n, library, batch).toarray())
+
+
 def copies(cell, n):
     return X[[cell]].expand(n, -1), BATCH[[cell]].expand(n)
 
@@ -163,7 +168,7 @@ def test_the_weighted_bound_rises_towards_the_likelihood(vae):
 def test_many_samples_find_the_likelihood_in_pieces_or_at_once(
     vae, elements, monkeypatch
 ):
-    monkeypatch.setattr(vae_module, "MAX_ELEMENTS", elements * X.numel())
+    monkeypatch.setattr(network, "MAX_ELEMENTS", elements * X.numel())
     n_samples = 1000 if elements == 1 else 20_000
     if 1 < elements < 100:
         n_samples = 5003  # the last piece is a short one
@@ -351,9 +356,8 @@ def test_codes_for_decoding_are_those_of_the_posterior(smoothed):
 def test_new_cells_come_from_smoothed_codes_of_the_prior(smoothed):
     n, depth = 100_000, 30.0
     torch.manual_seed(25)
-    x = smoothed.generate(
-        n, torch.full((n,), depth).double(), torch.zeros(n, dtype=torch.long)
-    )
+    batch = torch.zeros(n, dtype=torch.long)
+    x = new_cells(smoothed, n, torch.full((n,), depth).double(), batch)
     error = x.std(0) / n**0.5
     z_scores = []
     for code, log_weight in (smoothed_codes(smoothed), codes(smoothed)):
@@ -388,8 +392,8 @@ def test_numbers_have_one_score():
 def test_smoothed_codes_are_scored_in_pieces_or_at_once(
     smoothed, n_samples, monkeypatch
 ):
-    at_once = 5 * X.numel()
-    monkeypatch.setattr(vae_module, "MAX_ELEMENTS", at_once)
+    at_once = 5 * GENES
+    monkeypatch.setattr(network, "MAX_ELEMENTS", at_once)
     shapes = []
     smooth = smoothed.latent.smooth
 
@@ -417,7 +421,7 @@ def test_the_batch_changes_the_decoder_and_never_the_embedding(vae):
         labels[:, 1] = labels[:, 0]
     same = vae.decode(z, torch.ones(2, dtype=torch.long))
     assert torch.equal(one, same)
-    assert vae.encoder[0].in_features == GENES
+    assert len(vae.encoder[0].weight) == GENES
 
 
 def test_one_batch_has_no_label():
@@ -429,8 +433,10 @@ def test_one_batch_has_no_label():
 
 
 def test_the_encoder_reads_counts_on_the_log_scale(vae):
-    found = vae.encode(X)
-    assert torch.equal(found, vae.encoder(torch.log(X + 1)))
+    first, *rest = vae.encoder
+    hidden = torch.log(X + 1) @ first.weight + first.bias
+    expected = torch.nn.Sequential(*rest)(hidden)
+    torch.testing.assert_close(vae.encode(X), expected)
 
 
 def test_generated_cells_have_the_models_mean(vae):
@@ -438,7 +444,7 @@ def test_generated_cells_have_the_models_mean(vae):
     torch.manual_seed(23)
     batch = torch.arange(n) % 2
     library = torch.full((n,), depth, dtype=DOUBLE)
-    x = vae.generate(n, library, batch)
+    x = new_cells(vae, n, library, batch)
     assert x.shape == (n, GENES)
     assert torch.equal(x, x.round())
     assert x.min() >= 0
@@ -455,7 +461,7 @@ def test_generated_cells_have_the_models_mean(vae):
 
 def test_generated_cells_have_the_depth_they_are_asked_for(vae):
     library = torch.tensor([10.0, 1000.0], dtype=DOUBLE).repeat(2000)
-    x = vae.generate(4000, library, torch.zeros(4000, dtype=torch.long))
+    x = new_cells(vae, 4000, library, torch.zeros(4000, dtype=torch.long))
     depth = x.sum(1).reshape(-1, 2)
     error = depth.std(0) / len(depth) ** 0.5
     expected = torch.tensor([10.0, 1000.0], dtype=DOUBLE)
@@ -477,3 +483,84 @@ def test_replacing_the_latent_is_all_it_takes():
         assert vae.log_likelihood(x, BATCH).shape == (2,)
         assert vae.embed(x).shape == (2, latent.n_latent)
         assert vae.generate(2, x.sum(1), BATCH).shape == x.shape
+
+
+# Counts without their zeros
+
+
+def few_counts():
+    """An empty cell, a cell of one gene, counts above the table and 2^24."""
+    x = torch.zeros(4, GENES, dtype=DOUBLE)
+    x[1, 3] = 2**24
+    x[2] = torch.tensor([1, 0, 8, 9, 300])
+    x[3] = 1
+    return x
+
+
+@pytest.mark.parametrize("x", [X, few_counts(), torch.zeros_like(X)])
+def test_the_first_layer_is_a_dense_product(x):
+    layer = network.CountsLinear(GENES, 3).double()
+    weight = torch.linspace(-1, 2, 3 * len(x), dtype=DOUBLE).view(-1, 3)
+    found, expected = layer(Counts.of(x)), x @ layer.weight + layer.bias
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for ours, theirs in zip(
+        torch.autograd.grad((found * weight).sum(), layer.parameters()),
+        torch.autograd.grad((expected * weight).sum(), layer.parameters()),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_the_first_layer_starts_as_a_linear_one():
+    torch.manual_seed(30)
+    layer = network.CountsLinear(GENES, 3)
+    torch.manual_seed(30)
+    linear = torch.nn.Linear(GENES, 3)
+    assert torch.equal(layer.weight, linear.weight.T)
+    assert torch.equal(layer.bias, linear.bias)
+
+
+def test_the_first_layer_has_no_second_derivative():
+    layer = network.CountsLinear(GENES, 3).double()
+    (slope,) = torch.autograd.grad(
+        layer(X).square().sum(), layer.weight, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+def test_dense_and_sparse_counts_have_one_score(vae):
+    x = few_counts()[2:]
+    for ask in (vae.elbo, lambda *a: vae.log_likelihood(*a, 9)):
+        found = []
+        for counts in (x, Counts.of(x)):
+            torch.manual_seed(31)
+            found.append(ask(counts, BATCH).detach())
+        assert torch.equal(*found)
+    assert torch.equal(vae.embed(x), vae.embed(Counts.of(x)))
+
+
+def test_mean_expression_is_the_mean_of_shares(vae, monkeypatch):
+    for elements in (7 * GENES, 10**6):  # in pieces, and at once
+        monkeypatch.setattr(network, "MAX_ELEMENTS", elements)
+        torch.manual_seed(32)
+        found = vae.mean_expression(X, BATCH, 21)
+        torch.manual_seed(32)
+        params = vae.encode(X).detach()
+        pieces = [vae.latent.sample(params, n) for n in (7, 7, 7)]
+        z = torch.cat(pieces)
+        if elements == 10**6:
+            torch.manual_seed(32)
+            z = vae.latent.sample(params, 21)
+        expected = vae.decode(z, BATCH).softmax(-1).mean(0).detach()
+        torch.testing.assert_close(found, expected)
+
+
+def test_new_cells_in_pieces_keep_their_depth_and_batch(vae, monkeypatch):
+    monkeypatch.setattr(network, "MAX_ELEMENTS", 3 * GENES)
+    library = torch.tensor([10.0, 1e5], dtype=DOUBLE).repeat(50)
+    batch = (torch.arange(100) >= 50).long()
+    x = new_cells(vae, 100, library, batch)
+    assert x.shape == (100, GENES)
+    assert (x[::2].sum(1) < x[1::2].sum(1)).all()
+    assert vae.generate(1, library[:1], batch[:1]).shape == (1, GENES)

@@ -13,10 +13,15 @@ import torch
 #: Weights are averaged over about this share of the steps done so far.
 SHARE = 0.1
 
+#: Steps between two looks of a `RunningAverage`: neighbours hardly differ.
+EVERY = 8
+
 
 @torch.no_grad()
-def follow(averages, weights, steps, *, longest=float("inf")):
+def follow(averages, weights, steps, *, longest=float("inf"), looks_back=1):
     """Move averages towards the weights of the latest step, in place.
+
+    The first step, with `steps` = 0, replaces what the averages were.
 
     Parameters
     ----------
@@ -25,13 +30,20 @@ def follow(averages, weights, steps, *, longest=float("inf")):
         Steps done before this one.
     longest : float
         Steps that an average reaches back at most.
+    looks_back : int
+        Steps that these weights stand for, this one and those before it.
     """
-    share = max(1 / (1 + SHARE * steps), 1 / longest)
-    torch._foreach_lerp_(list(averages), list(weights), share)
+    kept = 1.0
+    for step in range(steps - looks_back + 1, steps + 1):
+        kept *= 1 - max(1 / (1 + SHARE * step), 1 / longest)
+    torch._foreach_lerp_(list(averages), list(weights), 1 - kept)
 
 
 class RunningAverage:
     """The average of a module's weights over its latest steps.
+
+    After the first few steps it looks at one in `EVERY`, which then stands
+    for those since the look before.
 
     Parameters
     ----------
@@ -48,8 +60,16 @@ class RunningAverage:
 
     def update(self):
         """Take in the weights after one more step."""
-        follow(self.weights, self._live, self.steps, longest=self.longest)
         self.steps += 1
+        early = self.steps <= EVERY
+        if early or self.steps % EVERY == 0:
+            follow(
+                self.weights,
+                self._live,
+                self.steps - 1,
+                longest=self.longest,
+                looks_back=1 if early else EVERY,
+            )
 
     @torch.no_grad()
     def settle(self):

@@ -172,12 +172,12 @@ def fit(
             machine.zero_grad()
             (positive - negative).backward()
             _step(machine, lr)
-            steps += 1
             follow(
                 mean.parameters(),
                 machine.parameters(),
                 steps if average else 0,
             )
+            steps += 1
         _check_finite(machine, epoch)
         if epoch % every == 0 or epoch == epochs:
             history += _seen(monitor, mean, epoch)

@@ -4,7 +4,6 @@ The methods are named as in scvi-tools.
 """
 
 import numpy as np
-import scipy.sparse
 import torch
 from tqdm.auto import tqdm
 
@@ -268,10 +267,7 @@ class CellVAE:
         n_samples = check_whole("n_samples", n_samples, 1)
 
         def shares(x, batch):
-            params = self.module.encode(x)
-            z = self.module.latent.sample(params, n_samples)
-            code, _ = self.module.latent.smooth(z, params)
-            return self.module.decode(code, batch).softmax(-1).mean(0)
+            return self.module.mean_expression(x, batch, n_samples)
 
         return self._each(shares, adata, decodes=True, progress=progress)
 
@@ -315,10 +311,7 @@ class CellVAE:
                 batch.to(self._device),
                 seed,
             )
-        made = anndata.AnnData(
-            scipy.sparse.csr_matrix(counts.cpu().numpy()),
-            var=pandas.DataFrame(index=self.genes),
-        )
+        made = anndata.AnnData(counts, var=pandas.DataFrame(index=self.genes))
         if self.layer is not None:
             made.layers[self.layer] = made.X
         if self.batch_key is not None:
@@ -482,5 +475,5 @@ class CellVAE:
 
 def _depths(cells):
     """Library size and batch of each cell."""
-    library = np.asarray(cells.counts.sum(axis=1), dtype=np.float32)
-    return {"library": torch.from_numpy(library.ravel()), "batch": cells.batch}
+    library = cells.library().astype(np.float32)
+    return {"library": torch.from_numpy(library), "batch": cells.batch}

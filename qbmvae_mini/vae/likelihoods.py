@@ -9,14 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from qbmvae_mini.cells.counts import FEW, Counts
+
 #: Above this r the next term of Stirling's series, 1 / (360 r^3), is 1e-7.
 STIRLING_FROM = 30.0
 
-#: Counts up to this are looked up: most counts that are not zero are few.
-FEW = 8
-
-#: Keeps m / r finite. Below it r log(1 + m / r) is zero to 28 digits.
-SMALLEST_R = 1e-30
+#: Keeps m / r finite. Below it r log(1 + m / r) is zero to 21 digits.
+SMALLEST_R = 1e-24
 
 
 class NegativeBinomial(nn.Module):
@@ -58,12 +57,13 @@ class NegativeBinomial(nn.Module):
         .. math:: \log p(x) = \log\Gamma(x+r) - \log\Gamma(r) - \log x!
                   + x u - (x + r) \log(1 + e^u), \quad u = \log\frac{m}{r}
 
-        summed over genes. Its gradients with respect to `output` and `log_r`
-        are closed formulas, see `_LogProb`.
+        summed over genes: `log_coefficient` and `log_kernel` in one. Its
+        gradients with respect to `output` and `log_r` are closed formulas,
+        see `_LogProb`.
 
         Parameters
         ----------
-        x : Tensor, shape (cells, n_genes)
+        x : Counts or Tensor, shape (cells, n_genes)
         output : Tensor, shape (..., cells, n_genes)
         library : Tensor, shape (cells, 1)
 
@@ -78,14 +78,37 @@ class NegativeBinomial(nn.Module):
         NotImplementedError
             When a second derivative is asked for.
         """
-        if x.requires_grad or library.requires_grad:
+        x = Counts.of(x)
+        if library.requires_grad:
             raise ValueError(
-                "counts and library sizes are data and get no gradient, but "
-                "one of them has requires_grad=True; detach() it"
+                "library sizes are data and get no gradient, but they have "
+                "requires_grad=True; detach() them"
             )
         # One output for all cells is as good as one for each.
         shape = torch.broadcast_shapes(output.shape, x.shape)
         return _LogProb.apply(output.expand(shape), self.log_r, x, library)
+
+    @torch.no_grad()
+    def log_coefficient(self, x):
+        r"""The part of `log_prob` that no output changes, (cells,).
+
+        .. math:: \sum_\mathrm{genes} \log\Gamma(x+r) - \log\Gamma(r)
+                  - \log x!
+        """
+        x = Counts.of(x)
+        return x.sum_by_cell(_log_ways(self.log_r.exp(), x))
+
+    @torch.no_grad()
+    def log_kernel(self, x, output, library):
+        """The other part, without a gradient, (..., cells).
+
+        Many outputs for the same counts cost only this. Parameters are those
+        of `log_prob`.
+        """
+        x, r = Counts.of(x), self.log_r.exp()
+        odds, log_total = _odds(r, output, library)
+        softplus = odds.log1p_()
+        return _kernel(r, self.log_r, x, output, library, log_total, softplus)
 
     def sample(self, output, library, generator=None):
         """Draw counts, by drawing each Poisson rate from its Gamma law.
@@ -104,7 +127,7 @@ class _LogProb(torch.autograd.Function):
     r"""`NegativeBinomial.log_prob` with its gradient worked out on paper.
 
     Autograd would keep every step of the formula and take each back. By hand
-    two matrices are enough, the means m and ``log(1 + e^u)``. In a gene
+    two matrices are enough, ``e^u = m / r`` and ``log(1 + e^u)``. In a gene
 
     .. math:: \frac{\partial \log p}{\partial u}
               = x - (x + r)\,\sigma(u) = \frac{x - m}{1 + m / r}
@@ -121,36 +144,21 @@ class _LogProb(torch.autograd.Function):
     .. math:: \frac{\partial \log p}{\partial \log r}
               = r\,[\psi(x + r) - \psi(r) - \log(1 + e^u)] - g
 
-    Where x = 0 the Gamma terms and the digamma terms vanish, so they are
-    worked out at the nonzero counts alone: nine in ten are zero. Most of
-    these are small whole numbers, whose terms come from a table for each
-    gene: a Gamma function costs fifty products.
+    Where x = 0 the Gamma terms and the digamma terms vanish and g is -m / (1 +
+    m / r), so all that asks for x is worked out at the nonzero counts alone:
+    nine in ten are zero. Most of these are small whole numbers, whose terms
+    come from a table for each gene: a Gamma function costs fifty products.
     """
 
     @staticmethod
     def forward(ctx, output, log_r, x, library):
         r = log_r.exp()
-        share = output.softmax(-1)
-        # log softmax = output - log_total, without a second exponential.
-        log_total = output.amax(-1) - share.amax(-1).log()
-        mean = share.mul_(library)  # (..., cells, genes)
-        softplus = (mean / r.clamp(min=SMALLEST_R)).log1p_()
-
-        cell, gene, count = _nonzero(x)
-        place, many = _places(gene, count, x.shape[1])
-        # From the logs, since a mean may underflow: u = log m - log r.
-        offset = library.squeeze(-1).log() - log_total  # (..., cells)
-        u = output.flatten(-2).index_select(-1, cell * x.shape[-1] + gene)
-        u = u + offset.index_select(-1, cell) - log_r.index_select(0, gene)
-        # x u - x log(1 + e^u) = -x log(1 + e^-u), which does not cancel.
-        terms = _log_rising(r, gene, count, place, many)
-        terms = terms - _log_factorial(count, many)
-        terms = terms - count * F.softplus(-u)
-        value = (softplus @ r).neg_()
-        value.index_add_(-1, cell, terms)
-
-        where = cell, gene, count, place, many
-        ctx.save_for_backward(r, x, library, mean, softplus, *where)
+        odds, log_total = _odds(r, output, library)
+        softplus = odds.log1p()
+        value = _kernel(r, log_r, x, output, library, log_total, softplus)
+        value += x.sum_by_cell(_log_ways(r, x))
+        ctx.x = x
+        ctx.save_for_backward(r, library, odds, softplus)
         return value
 
     @staticmethod
@@ -160,35 +168,52 @@ class _LogProb(torch.autograd.Function):
                 "NegativeBinomial.log_prob has no second derivative; take the "
                 "gradient without create_graph=True"
             )
-        r, x, library, mean, softplus, cell, *where = ctx.saved_tensors
+        x, (r, library, odds, softplus) = ctx.x, ctx.saved_tensors
         by_output = by_log_r = None
-        odds = mean / r.clamp(min=SMALLEST_R)
-        by_u = (x - mean).div_(odds.add_(1)).mul_(weight[..., None])
+        by_u = _by_u(r, x, odds, weight)
         if ctx.needs_input_grad[1]:
-            rise = weight.reshape(-1, len(x)).sum(0).index_select(0, cell)
-            rise = rise * _digamma_rise(r, *where)
-            by_r = torch.zeros_like(r).index_add_(0, where[0], rise)
+            rise = weight.reshape(-1, len(x)).sum(0).index_select(0, x.cell)
+            rise = rise * _digamma_rise(r, x)
+            by_r = torch.zeros_like(r).index_add_(0, x.gene, rise)
             by_r -= weight.flatten() @ softplus.flatten(0, -2)
             by_log_r = r * by_r - by_u.flatten(0, -2).sum(0)
         if ctx.needs_input_grad[0]:
             total = by_u.sum(-1, keepdim=True) / library
+            mean = odds * r.clamp(min=SMALLEST_R)
             by_output = by_u.addcmul_(mean, total, value=-1)
         return by_output, by_log_r, None, None
 
 
-def _nonzero(x):
-    """Row, column and value of the nonzero entries of a matrix."""
-    # Of flat booleans, made without a comparison, this takes half the time.
-    place = x.to(torch.bool).flatten().nonzero().squeeze(1)
-    row = place // x.shape[1]
-    return row, place - row * x.shape[1], x.flatten().index_select(0, place)
+def _odds(r, output, library):
+    """``e^u = m / r``, and the log of what the softmax divides by."""
+    share = output.softmax(-1)
+    # log softmax = output - log_total, without a second exponential.
+    log_total = output.amax(-1) - share.amax(-1).log()
+    return share.mul_(library / r.clamp(min=SMALLEST_R)), log_total
 
 
-def _places(gene, count, n_genes):
-    """Where a count stands in a table (FEW, n_genes), and what has no place."""
-    row = (count - 1).clamp_(0, FEW - 1).to(gene.dtype)
-    many = (count != row + 1).nonzero().squeeze(1)  # fractions too
-    return row * n_genes + gene, many
+def _kernel(r, log_r, x, output, library, log_total, softplus):
+    """``x u - (x + r) log(1 + e^u)`` summed over genes, (..., cells)."""
+    # From the logs, since a mean may underflow: u = log m - log r.
+    offset = library.squeeze(-1).log() - log_total  # (..., cells)
+    u = output.flatten(-2).index_select(-1, x.place)
+    u += offset.index_select(-1, x.cell)
+    u -= log_r.index_select(0, x.gene)
+    # x u - x log(1 + e^u) = -x log(1 + e^-u), which does not cancel.
+    unlikely = F.softplus(u.neg_()).mul_(x.count)
+    return -(softplus @ r) - x.sum_by_cell(unlikely)
+
+
+def _by_u(r, x, odds, weight):
+    """``weight (x - m) / (1 + m / r)``, by the zeros and then the others."""
+    by_u = odds + 1
+    torch.div(odds, by_u, out=by_u)
+    by_u.mul_(-r.clamp(min=SMALLEST_R)).mul_(weight[..., None])
+    # 1 - sigmoid(u) would cancel, so it is made anew.
+    more = odds.flatten(-2).index_select(-1, x.place) + 1
+    more = x.count * weight.index_select(-1, x.cell) / more
+    by_u.flatten(-2).index_add_(-1, x.place, more)
+    return by_u
 
 
 def _terms(r):
@@ -196,39 +221,35 @@ def _terms(r):
     return r + torch.arange(FEW, dtype=r.dtype, device=r.device)[:, None]
 
 
-def _log_rising(r, gene, count, place, many):
-    """Log of ``Gamma(r + count) / Gamma(r) = r (r + 1) ... (r + count - 1)``.
+def _log_ways(r, x):
+    """Log of ``Gamma(r + count) / (Gamma(r) count!)``, (nonzeros,).
 
-    Taken from a table of the first products. Where `many` says so it is
-    worked out by Gamma functions, to single precision at any r.
+    That is ``r (r + 1) ... (r + count - 1) / (1 2 ... count)``, from a table
+    of the first products. Where `x.many` says so it is worked out by Gamma
+    functions, to single precision at any r.
     """
-    value = _terms(r).log_().cumsum(0).flatten().index_select(0, place)
-    r, count = r.index_select(0, gene[many]), count[many]
+    table = _terms(r).log_().cumsum(0)
+    table -= _terms(r.new_ones(1)).log_().cumsum(0)
+    value = table.flatten().index_select(0, x.few)
+    r, count = r.index_select(0, x.gene[x.many]), x.count[x.many]
     exact = torch.lgamma(r + count) - torch.lgamma(r)
     # Two large lgammas would cancel; Stirling's series cancels on paper.
     series = (r - 0.5) * torch.log1p(count / r) + count * (r + count).log()
     series = series - count + (1 / (r + count) - 1 / r) / 12
-    value[many] = torch.where(r > STIRLING_FROM, series, exact)
+    rising = torch.where(r > STIRLING_FROM, series, exact)
+    value[x.many] = rising - torch.lgamma(count + 1)
     return value
 
 
-def _log_factorial(count, many):
-    """Log of ``count!``, by a table likewise."""
-    table = _terms(count.new_ones(1)).log_().cumsum(0).flatten()
-    row = (count - 1).clamp_(0, FEW - 1).long()
-    value = table.index_select(0, row)
-    value[many] = torch.lgamma(count[many] + 1)
-    return value
-
-
-def _digamma_rise(r, gene, count, place, many):
-    """The derivative of `_log_rising` with respect to r."""
-    value = _terms(r).reciprocal_().cumsum(0).flatten().index_select(0, place)
-    r, count = r.index_select(0, gene[many]), count[many]
+def _digamma_rise(r, x):
+    """The derivative of `_log_ways` with respect to r."""
+    table = _terms(r).reciprocal_().cumsum(0)
+    value = table.flatten().index_select(0, x.few)
+    r, count = r.index_select(0, x.gene[x.many]), x.count[x.many]
     exact = torch.digamma(r + count) - torch.digamma(r)
     low, high = 1 / r, 1 / (r + count)
     series = torch.log1p(count * low) + (low - high) / 2
     low, high = low.square(), high.square()
     series = series + (low - high) / 12 - (low.square() - high.square()) / 120
-    value[many] = torch.where(r > STIRLING_FROM, series, exact)
+    value[x.many] = torch.where(r > STIRLING_FROM, series, exact)
     return value
