@@ -484,9 +484,7 @@ def test_nothing_heavy_is_imported_with_the_module():
 
 @pytest.mark.parametrize("types", ["beta", [], ["beta"] * 2, [["beta"]]])
 def test_types_are_a_list_of_names(types):
-    with pytest.raises(
-        ValueError, match="types is a |is no cell|one twice"
-    ):
+    with pytest.raises(ValueError, match="types is a |is no cell|one twice"):
         fit_types(10, types)
 
 
