@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import dimod
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -83,6 +84,33 @@ def test_discontent_pairs_are_dashed():
     assert dashed == [3, 1, 3, 0]  # the fourth place is empty
     titles = [ax.get_title() for ax in drawn]
     assert titles == ["$E = 3$", "$E = -1$", "$E = 3$", ""]
+
+
+def test_what_readers_have_set_for_their_own_figures_does_not_show():
+    plain = FIGURES["landscape"]()
+    mine = {"font.size": 40, "axes.grid": True, "axes.facecolor": "red"}
+    with plt.rc_context(mine):
+        drawn = FIGURES["landscape"]()
+    for one, other in zip(plain.axes, drawn.axes, strict=True):
+        assert one.get_facecolor() == other.get_facecolor()
+        assert one.title.get_fontsize() == other.title.get_fontsize()
+        assert not other.xaxis.get_gridlines()[0].get_visible()
+
+
+def test_a_figure_that_fails_leaves_nothing_open():
+    with pytest.raises(ValueError, match="shape"):
+        plotting.landscape(ENERGY, PROBABILITY[:2], LABELS)
+    assert plt.get_fignums() == []
+
+
+def test_figures_of_one_chapter_import_no_other_and_no_results():
+    code = (
+        "import sys; from qbmvae_mini import plotting; plotting.landscape; "
+        "sys.exit(any(name in sys.modules for name in ("
+        "'qbmvae_mini.results', 'qbmvae_mini.models', "
+        "'qbmvae_mini.plotting.vae')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_the_package_alone_does_not_import_matplotlib():

@@ -218,7 +218,7 @@ def nats_by_mean(mean, differences):
     -------
     Figure
     """
-    figure, axes = panels(len(differences), 3.6, sharey=True)
+    figure, axes = panels(len(differences), 3.6, across=2, sharey=True)
     for ax, (title, nats) in zip(axes, differences.items(), strict=True):
         ax.axhline(0, color=BLACK, linewidth=1, linestyle="-")
         ax.plot(
