@@ -54,6 +54,24 @@ class Machine(nn.Module):
         """
         return self.energy(v)
 
+    def log_ratio(self, z, now, then):
+        """How the weight of a state changes with the temperature.
+
+        Log of ``exp(-then E) / exp(-now E)``, with units summed out that a
+        sweep draws first, and so whatever they were, where that can be done.
+
+        Parameters
+        ----------
+        z : Tensor, shape (n, n_units)
+        now, then : float
+            Inverse temperatures.
+
+        Returns
+        -------
+        Tensor, shape (n,)
+        """
+        return (now - then) * self.energy(z)
+
     def settings(self):
         """What to build it with again, fit for JSON; weights apart."""
         return {

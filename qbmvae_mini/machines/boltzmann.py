@@ -16,7 +16,7 @@ from torch import nn
 
 from qbmvae_mini.checks import check_whole
 from qbmvae_mini.machines.base import Machine, _as_bits, _small_random
-from qbmvae_mini.machines.graphs import blocks, checked_edges, heat_bath
+from qbmvae_mini.machines.graphs import checked_edges, groups
 
 
 class BoltzmannMachine(Machine):
@@ -64,7 +64,7 @@ class BoltzmannMachine(Machine):
 
     def _group(self):
         """Decide which units a sweep redraws together."""
-        self._blocks = blocks(self.edges, self.n_units)
+        self._groups = groups(self.edges, self.n_units)
 
     def coupling_matrix(self):
         """Symmetric W with a zero diagonal, shape (n_units, n_units)."""
@@ -82,11 +82,8 @@ class BoltzmannMachine(Machine):
 
         Large groups of uncoupled units are redrawn at once, others in turn.
         """
-        matrix, bias = self.coupling_matrix().detach(), self.bias.detach()
-        return [
-            heat_bath(units, coupled, matrix, bias)
-            for units, coupled in self._blocks
-        ]
+        coupling, bias = self.coupling.detach(), self.bias.detach()
+        return [group.conditional(coupling, bias) for group in self._groups]
 
     def _assign(self, bias, coupling):
         self.bias.copy_(bias)

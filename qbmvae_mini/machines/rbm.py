@@ -69,14 +69,9 @@ class RBM(Machine):
         weights' gradient depends on.
         """
         v, h = self.split(z)
-        pairs = v.T @ h / len(z)  # (n_left, n_right)
-        left, right = v.mean(0), h.mean(0)
-        return (
-            self.offset
-            - left @ self.a
-            - right @ self.c
-            - (pairs * self.W).sum()
-        )
+        moments = torch.cat([z.mean(0), (v.T @ h).flatten() / len(z)])
+        weights = torch.cat([self.a, self.c, self.W.flatten()])
+        return self.offset - moments @ weights
 
     def free_energy(self, state, layer="left"):
         """-log of the sum of exp(-E) over the other layer, (..., n) -> (...).
@@ -100,6 +95,17 @@ class RBM(Machine):
             raise ValueError(f'layer is "left" or "right", not {layer!r}')
         return self.offset - kept - F.softplus(other).sum(-1)
 
+    def log_ratio(self, z, now, then):
+        """As of any `Machine`, with the right layer summed out, (n,).
+
+        The law of the left one at inverse temperature beta is proportional
+        to ``exp(beta (a.v - offset)) prod_j (1 + exp(beta (c_j + v.W_j)))``.
+        """
+        v, _ = self.split(z)
+        field = torch.addmm(self.c, v, self.W)
+        right = F.softplus(then * field) - F.softplus(now * field)
+        return (then - now) * (v @ self.a - self.offset) + right.sum(-1)
+
     @property
     def n_visible(self):
         """Units that see data: the left layer."""
@@ -119,7 +125,7 @@ class RBM(Machine):
 
         A list of `qbmvae_mini.machines.Conditional`.
         """
-        left, right = slice(0, self.n_left), slice(self.n_left, None)
+        left, right = slice(0, self.n_left), slice(self.n_left, self.n_units)
         W = self.W.detach()
         return [
             Conditional(right, left, W, self.c.detach()),

@@ -75,6 +75,13 @@ class Sampler(ABC):
         z = self.draw(machine, n)
         return machine.visible_energy(z[:, : machine.n_visible]).mean()
 
+    def kept_states(self):
+        """Copies of the chains, near the law of their machine, or None.
+
+        By default None: a sampler without chains.
+        """
+        return None
+
     def settings(self):
         """What to build it with again, fit for JSON; tells two runs apart."""
         return {}
