@@ -450,10 +450,7 @@ def test_a_machine_can_be_sent_to_another_process():
     assert torch.equal(twin.coupling, machine.coupling)
     other = BoltzmannMachine(3, [(1, 2)])
     twin.load_state_dict(other.state_dict())  # and groups its units anew
-    for ours, theirs in zip(
-        twin.conditionals(), other.conditionals(), strict=True
-    ):
-        assert torch.equal(ours.weight, theirs.weight)
+    assert str(twin.conditionals()) == str(other.conditionals())
 
 
 @pytest.mark.parametrize("kind", KINDS)

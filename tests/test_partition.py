@@ -1,11 +1,19 @@
 """Log Z: exact where it can be, and a bracket that really holds it."""
 
 import math
+import types
 
 import numpy as np
 import pytest
 import torch
-from oracles import KINDS, listed, log_z, random_machine, randomise
+from oracles import (
+    KINDS,
+    energies,
+    listed,
+    log_z,
+    random_machine,
+    randomise,
+)
 
 from qbmvae_mini.estimates import (
     ais,
@@ -15,7 +23,7 @@ from qbmvae_mini.estimates import (
     partition,
     reverse_ais,
 )
-from qbmvae_mini.machines import RBM, BoltzmannMachine
+from qbmvae_mini.machines import RBM, BoltzmannMachine, Machine
 from qbmvae_mini.samplers import ExactSampler, GibbsSampler
 
 # Exact
@@ -150,6 +158,70 @@ def test_nan_weights_are_refused():
     for estimate in (exact_log_z, ais, log_z_bracket):
         with pytest.raises(ValueError, match="machine's a holds NaN"):
             estimate(machine)
+
+
+@pytest.mark.parametrize(("now", "then"), [(0.0, 0.3), (0.9, 0.4), (1.0, 0.0)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_weight_of_a_state_at_two_temperatures(kind, now, then):
+    """By listing what is summed out: an RBM's right layer, else nothing."""
+    machine = random_machine(kind, dtype=torch.float64)
+    states = torch.from_numpy(listed(machine.n_units))
+    E = torch.from_numpy(energies(machine))
+    if kind == "rbm":  # the right layer counts fastest
+        E = E.view(2**3, 2**5)
+        expected = (-then * E).logsumexp(1) - (-now * E).logsumexp(1)
+        expected = expected.repeat_interleave(2**5)
+    else:
+        expected = (now - then) * E
+    found = machine.log_ratio(states, now, then).detach()
+    torch.testing.assert_close(found, expected)
+
+
+def test_summing_a_layer_out_halves_the_variance_of_a_walk_at_least():
+    machine = randomise(RBM(20, 20), scale=0.4)
+    by_layer = ais(machine, chains=2000, temperatures=50).standard_error
+    machine.log_ratio = types.MethodType(Machine.log_ratio, machine)
+    whole = ais(machine, chains=2000, temperatures=50).standard_error
+    assert by_layer < 0.71 * whole
+
+
+def test_a_bracket_from_chains_holds_log_z_and_leaves_them_alone(machines):
+    held = 0
+    for machine, exact in machines:
+        chains = GibbsSampler(chains=64, sweeps=200, seed=5)
+        chains.sample(machine, 1)
+        before = chains.state_dict()
+        for seed in range(10):
+            states = chains.kept_states()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(partition, "enumerable", lambda machine: False)
+                bracket = log_z_bracket(
+                    machine,
+                    chains=250,
+                    temperatures=400,
+                    seed=10 * seed,
+                    states=states,
+                )
+            assert torch.equal(states, before["chains"])
+            held += bracket.lower <= exact <= bracket.upper
+        after = chains.state_dict()
+        assert all(torch.equal(after[name], before[name]) for name in before)
+    assert held >= 34
+
+
+def test_a_bracket_from_the_wrong_states_ends_too_high(monkeypatch):
+    """The upper end is only as good as the states: here one mode of two."""
+    monkeypatch.setattr(partition, "enumerable", lambda machine: False)
+    machine = RBM(6, 6)
+    with torch.no_grad():  # two modes; all walks start in the lighter one
+        machine.W.fill_(4.0)
+        machine.a.fill_(-11.0)
+        machine.c.fill_(-11.0)
+    states = torch.ones(20, 12)
+    bracket = log_z_bracket(
+        machine, chains=100, temperatures=100, states=states
+    )
+    assert bracket.upper > exact_log_z(machine) + 1
 
 
 def test_a_machine_too_large_to_list_is_bracketed_from_long_chains():

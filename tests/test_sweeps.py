@@ -1,17 +1,26 @@
 """Random numbers of 16 bits and 7 shared ones: how far from uniform?"""
 
 import math
+import time
 
+import numpy as np
 import pytest
 import torch
-from oracles import KINDS, random_machine
+from oracles import KINDS, judge, random_machine
 
-from qbmvae_mini.machines import QuantumBoltzmannMachine
-from qbmvae_mini.samplers import (
+from qbmvae_mini.machines import (
+    BoltzmannMachine,
+    QuantumBoltzmannMachine,
+    graphs,
+)
+from qbmvae_mini.machines.graphs import Edges
+from qbmvae_mini.samplers import HeatBath, by_units, random_bits, sweep
+from qbmvae_mini.samplers.random_numbers import (
+    FastWords,
+    TorchWords,
+    Uniforms,
     grid_offset,
     in_unit_interval,
-    random_bits,
-    sweep,
     uniforms,
 )
 
@@ -106,6 +115,47 @@ def test_neighbours_within_a_word_and_calls_are_uncorrelated():
     assert abs(first.square().mean() - 1 / 12) < floor
 
 
+@pytest.mark.parametrize(
+    "words",
+    [FastWords(4), TorchWords(torch.device("cpu"), torch.Generator())],
+    ids=lambda words: type(words).__name__,
+)
+def test_random_words_are_fair_in_every_bit_and_go_on_from_their_state(words):
+    n = 2**14
+    state = words.get_state()
+    drawn = words.draw(n)
+    bits = drawn[:, None] >> torch.arange(64) & 1
+    assert abs(bits.double().mean(0) - 0.5).max() < 5 / 2 / n**0.5
+    table = torch.arange(128.0)
+    first = [float(words.choice(table)) for _ in range(20)]
+    words.set_state(state)
+    assert torch.equal(words.draw(n), drawn)
+    assert [float(words.choice(table)) for _ in range(20)] == first
+    chosen = [float(words.choice(table)) for _ in range(4000)]
+    assert set(chosen) == set(table.tolist())
+
+
+def test_draws_that_are_made_together_are_fresh_numbers_each():
+    """More draws than memory, in two shapes, all of them uniform."""
+    shapes = [(300, 400), (7,)]
+    source = Uniforms(FastWords(1), shapes, LIKE)
+    rows = [tuple(part.clone() for part in draw) for draw in source.draws(5)]
+    assert [tuple(part.shape for part in row) for row in rows] == [
+        ((300, 400), (7,))
+    ] * 5
+    everything = torch.cat([part.flatten() for row in rows for part in row])
+    assert 0 < everything.min() <= everything.max() < 1
+    assert abs(everything.double().mean() - 0.5) < 5 / (12 * 6e5) ** 0.5
+    repeated = [torch.equal(a[0], b[0]) for a in rows for b in rows]
+    assert sum(repeated) == 5  # each equals itself alone
+    again = Uniforms(FastWords(1), shapes, LIKE)
+    assert all(
+        torch.equal(a, b)
+        for new, old in zip(again.draws(5), rows, strict=True)
+        for a, b in zip(new, old, strict=True)
+    )
+
+
 def test_a_seed_gives_the_same_numbers():
     def draw(seed):
         generator = torch.Generator().manual_seed(seed)
@@ -174,3 +224,85 @@ def test_a_sweep_wants_a_classical_machine_whose_weights_are_numbers():
 def test_no_sweeps_are_refused(sweeps):
     with pytest.raises(ValueError, match="sweeps is a whole number"):
         sweep(random_machine("rbm"), random_bits(4, 8), sweeps=sweeps)
+
+
+def test_a_heat_bath_holds_the_weights_of_the_moment_until_it_is_renewed():
+    for kind in KINDS:
+        machine = random_machine(kind)
+        z = random_bits(400, machine.n_units)
+        bath = HeatBath(machine, z)
+        for weight in machine.parameters():
+            weight.data.zero_()
+        next(machine.parameters()).data.fill_(50.0)
+        bath.sweep()
+        first = z[:, 0].mean()
+        assert first < 1
+        bath.renew(machine)
+        bath.sweep()
+        assert z[:, 0].mean() == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_are_swept_to_the_same_bits_however_they_lie(kind):
+    machine = random_machine(kind)
+    rows = random_bits(50, machine.n_units).contiguous()
+    columns = by_units(rows)
+    assert by_units(columns).data_ptr() == columns.data_ptr()
+    for z in (rows, columns):
+        HeatBath(machine, z, generator=FastWords(3)).sweep(0.7, sweeps=3)
+    assert torch.equal(rows, columns)
+
+
+def annealer_like(n_units, degree, seed=0):
+    """A random graph of `n_units * degree / 2` edges."""
+    rng = np.random.default_rng(seed)
+    edges = set()
+    while len(edges) < n_units * degree // 2:
+        i, j = sorted(rng.integers(0, n_units, 2).tolist())
+        if i != j:
+            edges.add((i, j))
+    return BoltzmannMachine(n_units, sorted(edges))
+
+
+def test_fields_by_edges_are_those_of_the_whole_matrix():
+    machine = annealer_like(300, 6)
+    torch.nn.init.normal_(machine.bias)
+    torch.nn.init.normal_(machine.coupling)
+    z = random_bits(5, 300)
+    whole = machine.bias + z @ machine.coupling_matrix()
+    by_edges = 0
+    for step in machine.conditionals():
+        fields, _ = step.fields(z.T.contiguous())
+        if step.inner is None:
+            by_edges += isinstance(step.weight, Edges)
+            torch.testing.assert_close(fields().T, whole[:, step.target])
+    assert by_edges >= 4
+
+
+@pytest.mark.parametrize("share", [0.0, 2.0])  # none by edges, all that can be
+def test_a_sparse_machine_has_its_law_either_way(share, monkeypatch):
+    monkeypatch.setattr(graphs, "DENSE", share)
+    monkeypatch.setattr(graphs, "AT_ONCE", 1)
+    machine = random_machine("sparse")
+    kinds = {type(step.weight) for step in machine.conditionals()}
+    assert kinds == {Edges if share else torch.Tensor}
+    z = random_bits(100_000, 8, generator=torch.Generator().manual_seed(1))
+    sweep(machine, z, sweeps=30, generator=FastWords(2))
+    verdict = judge(z, machine)
+    assert verdict.accepted, verdict
+
+
+def test_a_machine_of_an_annealers_size_is_cheap_to_make_and_to_sweep():
+    """A dense matrix of it would hold 23 million numbers, 92 MB."""
+    machine = annealer_like(4800, 14)
+    held = sum(
+        tensor.numel()
+        for step in machine.conditionals()
+        for tensor in (*step.weight,)
+        if isinstance(step.weight, Edges)
+    )
+    assert held < 4 * 2 * 33_600
+    z = random_bits(128, 4800)
+    start = time.process_time()
+    sweep(machine, z)
+    assert time.process_time() - start < 0.3

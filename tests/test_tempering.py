@@ -1,5 +1,8 @@
 """Tempering: every rung keeps its law, swaps are right, modes are found."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -128,3 +131,73 @@ def test_numbers_of_numpy_will_do():
         np.int64(3), np.int64(2), np.float32(0.5), np.int64(2)
     )
     assert sampler.sample(random_machine("rbm"), 3).shape == (3, 8)
+
+
+SAMPLERS = [lambda: GibbsSampler(6), lambda: TemperingSampler(6, 3)]
+
+
+@pytest.mark.parametrize("make", SAMPLERS)
+@pytest.mark.parametrize(
+    "generator",
+    [
+        torch.Generator().get_state(),  # of another kind of sampler
+        torch.zeros(4),
+        torch.zeros(3, dtype=torch.int64),
+    ],
+    ids=lambda state: f"{state.dtype} {len(state)}",
+)
+def test_random_states_of_another_kind_change_nothing(make, generator):
+    machine, sampler = random_machine("rbm"), make()
+    sampler.sample(machine, 6)
+    before = sampler.state_dict()
+    with pytest.raises(ValueError, match=r"damaged or of.*new_chains=True"):
+        sampler.load_state_dict(before | {"generator": generator})
+    after = sampler.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("make", SAMPLERS)
+def test_chains_that_are_no_bits_are_refused(make):
+    sampler = make()
+    sampler.sample(random_machine("rbm"), 6)
+    state = sampler.state_dict()
+    state["chains"] = 2 * state["chains"] - 1
+    with pytest.raises(ValueError, match="a state holds bits, 0 or 1"):
+        sampler.load_state_dict(state)
+
+
+@pytest.mark.parametrize("make", SAMPLERS)
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.deepcopy,
+        copy.copy,
+        lambda sampler: pickle.loads(pickle.dumps(sampler)),
+    ],
+)
+def test_a_copy_goes_on_by_itself(make, copied):
+    machine, sampler = random_machine("rbm"), make()
+    sampler.sample(machine, 6)
+    twin = copied(sampler)
+    draws = [sampler.sample(machine, 6) for _ in range(2)]
+    other = random_machine("rbm")
+    assert all(torch.equal(twin.sample(other, 6), z) for z in draws)
+
+
+@pytest.mark.parametrize("make", SAMPLERS)
+def test_reset_begins_anew_with_any_machine(make):
+    machine, sampler = random_machine("rbm"), make()
+    first = sampler.sample(machine, 6)
+    sampler.sample(machine, 6)
+    sampler.reset()
+    assert torch.equal(sampler.sample(random_machine("rbm"), 6), first)
+
+
+def test_a_damaged_round_is_refused_before_anything_changes():
+    sampler = TemperingSampler(3, 2)
+    sampler.sample(random_machine("rbm"), 3)
+    before = sampler.state_dict()
+    with pytest.raises(ValueError, match="round is one"):
+        sampler.load_state_dict(before | {"round": torch.zeros(2)})
+    after = sampler.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)

@@ -22,12 +22,17 @@ from qbmvae_mini.samplers import (
     ExactSampler,
     GibbsSampler,
     HeatBath,
+    by_units,
     random_bits,
+    sweep,
 )
 from qbmvae_mini.samplers.exact import MAX_STATES
 
 #: States whose energy is worked out at once while enumerating.
 CHUNK = 2**16
+
+#: Sweeps that part copies of one state, and follow weights that have moved.
+REFRESH = 50
 
 #: Half-width of the bracket beyond the two estimates, in standard errors.
 BRACKET_ERRORS = 2.0
@@ -143,7 +148,9 @@ def reverse_ais(machine, states, *, temperatures=1000, seed=0):
     return estimate._replace(value=_log_z_at_zero(machine) - estimate.value)
 
 
-def log_z_bracket(machine, *, chains=1000, temperatures=1000, seed=0):
+def log_z_bracket(
+    machine, *, chains=1000, temperatures=1000, seed=0, states=None
+):
     """Log Z between a forward and a reverse walk.
 
     The ends are the two estimates, each moved outwards by two standard
@@ -154,6 +161,18 @@ def log_z_bracket(machine, *, chains=1000, temperatures=1000, seed=0):
     meets a mode far from coin flips; `reverse_ais` from other states, such as
     data, may tell. Where enumeration is possible, prefer `exact_log_z`.
 
+    Parameters
+    ----------
+    machine : Machine
+    chains, temperatures, seed
+        As in `ais`.
+    states : Tensor, shape (n, n_units), optional
+        Draws that are near the machine's law, such as persistent chains. If
+        the machine cannot be listed, reverse walks start from copies of them,
+        repeated to as many as `chains` and moved by 50 sweeps, which is
+        cheaper than long chains: then the upper end is only as good as these
+        states.
+
     Returns
     -------
     Bracket
@@ -161,14 +180,16 @@ def log_z_bracket(machine, *, chains=1000, temperatures=1000, seed=0):
     seed = check_seed(seed)
     forward = ais(machine, chains=chains, temperatures=temperatures, seed=seed)
     if enumerable(machine):
-        sampler = ExactSampler(seed=seed + 1)
-    else:
+        starts = ExactSampler(seed=seed + 1).sample(machine, chains)
+    elif states is None:
         sampler = GibbsSampler(
             sweeps=temperatures, persistent=False, seed=seed + 1
         )
-    states = sampler.sample(machine, chains)
+        starts = sampler.sample(machine, chains)
+    else:
+        starts = _moved(machine, states, chains, seed + 1)
     reverse = reverse_ais(
-        machine, states, temperatures=temperatures, seed=seed + 2
+        machine, starts, temperatures=temperatures, seed=seed + 2
     )
     ends = (
         forward.value - BRACKET_ERRORS * forward.standard_error,
@@ -177,6 +198,14 @@ def log_z_bracket(machine, *, chains=1000, temperatures=1000, seed=0):
     # Two estimates of one number may cross by chance; a bracket may not.
     middle = (forward.value + reverse.value) / 2
     return Bracket(middle, min(*ends, middle), max(*ends, middle))
+
+
+def _moved(machine, states, chains, seed):
+    """`chains` states that come from `states`, which are left alone."""
+    rows = torch.arange(chains, device=states.device) % len(states)
+    z = states[rows].to(next(machine.parameters()))
+    generator = torch.Generator(z.device).manual_seed(seed)
+    return sweep(machine, z, sweeps=REFRESH, generator=generator)
 
 
 def _start(machine, chains, temperatures, seed):
@@ -189,11 +218,16 @@ def _start(machine, chains, temperatures, seed):
 
 
 def _walk(machine, z, betas, generator):
-    """Log weights of the chains `z` along the inverse temperatures `betas`."""
-    log_weight = torch.zeros(len(z), dtype=torch.float64, device=z.device)
+    """Log weights of the chains `z` along the inverse temperatures `betas`.
+
+    On the CPU where the device has no double precision, as Apple's.
+    """
+    device = "cpu" if z.device.type == "mps" else z.device
+    log_weight = torch.zeros(len(z), dtype=torch.float64, device=device)
+    z = by_units(z)
     heat_bath = HeatBath(machine, z, generator=generator)
     for now, then in zip(betas[:-1], betas[1:], strict=True):
-        log_weight -= (then - now) * machine.energy(z)
+        log_weight += machine.log_ratio(z, now, then).to(device)
         if then != betas[-1]:  # the last state is weighed, not moved
             heat_bath.sweep(then)
     return log_weight

@@ -4,7 +4,7 @@ import torch
 
 from qbmvae_mini.estimates.partition import BRACKET_ERRORS, Bracket
 from qbmvae_mini.estimates.quantum_partition import integrated_log_partition
-from qbmvae_mini.latents.boltzmann import BoltzmannLatent
+from qbmvae_mini.latents.boltzmann import EFFORTS, BoltzmannLatent
 from qbmvae_mini.machines.base import check_quantum
 from qbmvae_mini.machines.quantum import MAX_QUBITS
 from qbmvae_mini.machines.states import all_states
@@ -67,12 +67,13 @@ class QuantumLatent(BoltzmannLatent):
         check_quantum(machine, "QuantumLatent")
 
     @torch.no_grad()
-    def _new_bracket(self, chains, temperatures):
+    def _new_bracket(self, effort):
         if self.n_latent <= MAX_QUBITS:
             value = float(self.machine.log_partition())
             return Bracket(value, value, value)
         # By a fork: an evaluation does not move the draws of training.
-        found = integrated_log_partition(self.machine, self._fork(), n=chains)
+        n = EFFORTS[effort]["chains"]
+        found = integrated_log_partition(self.machine, self._fork(), n=n)
         reach = BRACKET_ERRORS * found.standard_error
         value = found.value
         return Bracket(value, value - reach, value + reach)

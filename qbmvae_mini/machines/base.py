@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from qbmvae_mini.checks import check_seed, dense, kind_of
-from qbmvae_mini.machines.graphs import blocks, heat_bath
+from qbmvae_mini.machines.graphs import groups
 from qbmvae_mini.machines.listing import Listing
 from qbmvae_mini.machines.states import all_states
 
@@ -57,9 +57,9 @@ class Machine(nn.Module):
         self.register_buffer("edges", edges)
         self.register_buffer("offset", torch.zeros(()))
         self._by_edges = edges.shape[1] * PRODUCTS_AN_EDGE < n_units**2
-        self._blocks = None  # made when first needed
+        self._groups = None  # made when first needed
         # A loaded state may bring another graph of the same size.
-        self.register_load_state_dict_post_hook(_forget_blocks)
+        self.register_load_state_dict_post_hook(_forget_groups)
 
     def check(self):
         """Raise ValueError if a weight or the offset is NaN or infinite."""
@@ -181,17 +181,32 @@ class Machine(nn.Module):
 
         Large groups of uncoupled units are redrawn at once, others in turn.
         """
-        if self._blocks is None:
-            self._blocks = blocks(self.edges, self.n_units)
-        matrix, bias = self.coupling_matrix().detach(), self.bias.detach()
-        return [
-            heat_bath(units, coupled, matrix, bias)
-            for units, coupled in self._blocks
-        ]
+        if self._groups is None:
+            self._groups = groups(self.edges, self.n_units)
+        coupling, bias = self.coupling.detach(), self.bias.detach()
+        return [group.conditional(coupling, bias) for group in self._groups]
 
     def listing(self):
         """How its states are enumerated, a `qbmvae_mini.machines.Listing`."""
         return Listing(self)
+
+    def log_ratio(self, z, now, then):
+        """How the weight of a state changes with the temperature.
+
+        Log of ``exp(-then E) / exp(-now E)``, with units summed out that a
+        sweep draws first, and so whatever they were, where that can be done.
+
+        Parameters
+        ----------
+        z : Tensor, shape (n, n_units)
+        now, then : float
+            Inverse temperatures.
+
+        Returns
+        -------
+        Tensor, shape (n,)
+        """
+        return (now - then) * self.energy(z)
 
     @torch.no_grad()
     def law(self):
@@ -305,9 +320,9 @@ def _columns(z):
     return z.reshape(-1, z.shape[-1]).T.contiguous()
 
 
-def _forget_blocks(machine, _):
+def _forget_groups(machine, _):
     """By name, for a nested function could not be pickled with the machine."""
-    machine._blocks = None
+    machine._groups = None
 
 
 def check_is_machine(machine, who):

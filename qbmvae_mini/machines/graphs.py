@@ -1,14 +1,20 @@
 """Graphs of couplings: sound edges, and which units may move together."""
 
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch.nn import functional as F
 
 #: Uncoupled units are redrawn at once if they are at least this many.
 AT_ONCE = 8
 
 #: Coupled units whose fields are worked out by one matrix product.
 IN_TURN = 32
+
+#: Share of all couplings above which a matrix product beats a sum by edges.
+DENSE = 1 / 8
 
 
 class Conditional(NamedTuple):
@@ -25,9 +31,67 @@ class Conditional(NamedTuple):
 
     target: slice | torch.Tensor
     source: slice
-    weight: torch.Tensor  # (n_source, n_target)
+    weight: "torch.Tensor | Edges"  # (n_source, n_target)
     bias: torch.Tensor  # (n_target,)
     inner: torch.Tensor | None = None  # (n_target, n_target), i < j only
+
+    def fields(self, units):
+        """How to work out ``bias + z[source] @ weight``, again and again.
+
+        Parameters
+        ----------
+        units : Tensor, shape (n_units, chains)
+            Bits ``z.T``.
+
+        Returns
+        -------
+        function : callable
+            Of no argument; gives the fields by the bits of now and the
+            weights of then, a Tensor of shape (n_target, chains).
+        in_place : bool
+            Whether they lie where the target's bits were.
+        """
+        bias = self.bias[:, None].clone()
+        if isinstance(self.weight, Edges):
+            return lambda: self.weight.sums(units).add_(bias), False
+        weight = self.weight.T.clone(memory_format=torch.contiguous_format)
+        in_place = _apart(self.source, self.target)
+        memory = units[self.target]
+        if not in_place:
+            memory = torch.empty_like(memory)
+        return (
+            partial(torch.addmm, bias, weight, units[self.source], out=memory),
+            in_place,
+        )
+
+
+def _apart(one, other):
+    """Whether two parts of the units are slices with nothing in common."""
+    if not isinstance(one, slice) or not isinstance(other, slice):
+        return False
+    ends = (one.start, one.stop, other.start, other.stop)
+    return None not in ends and (ends[1] <= ends[2] or ends[3] <= ends[0])
+
+
+class Edges(NamedTuple):
+    """A ``weight`` of few couplings: those of each target unit in a row."""
+
+    neighbours: torch.Tensor  # (n,) units at the other ends
+    starts: torch.Tensor  # (n_target,) where each target's couplings start
+    coupling: torch.Tensor  # (n,)
+
+    def sums(self, units):
+        """``weight.T @ units``, (n_units, chains) -> (n_target, chains).
+
+        An embedding bag is the fastest weighted sum of rows that PyTorch has.
+        """
+        return F.embedding_bag(
+            self.neighbours,
+            units,
+            self.starts,
+            mode="sum",
+            per_sample_weights=self.coupling,
+        )
 
 
 def checked_edges(edges, n_units):
@@ -79,7 +143,96 @@ def _is_whole(unit):
         return False
 
 
-def blocks(edges, n_units):
+class Group:
+    """Units that a sweep redraws together, and where their couplings are.
+
+    Parameters
+    ----------
+    units : array of int, shape (n_target,)
+    coupled : bool
+        Whether they are coupled, and so redrawn one after the other.
+    graph : Adjacency
+    """
+
+    def __init__(self, units, coupled, graph):
+        self._coupled = coupled
+        self._target = _as_slice(units)
+        degrees, ends = graph.ends(units)
+        rows = np.arange(len(units)).repeat(degrees)
+        self._shape = (len(units), graph.n_units)
+        self._rows = torch.from_numpy(rows)
+        self._starts = torch.from_numpy(degrees.cumsum() - degrees)
+        self._neighbours = torch.from_numpy(graph.neighbours[ends])
+        self._edges = torch.from_numpy(graph.edges[ends])
+
+    def conditional(self, coupling, bias):
+        """The `Conditional` of the group, with copies of the weights.
+
+        Parameters
+        ----------
+        coupling : Tensor, shape (n_edges,)
+        bias : Tensor, shape (n_units,)
+        """
+        device, target = coupling.device, self._target
+        if not isinstance(target, slice):
+            target = target.to(device)
+        neighbours = self._neighbours.to(device)
+        coupling = coupling[self._edges.to(device)]
+        n_target, n_units = self._shape
+        inner = None
+        if not self._coupled and len(coupling) < DENSE * n_target * n_units:
+            weight = Edges(neighbours, self._starts.to(device), coupling)
+        else:
+            weight = bias.new_zeros(n_target, n_units)
+            weight[self._rows.to(device), neighbours] = coupling
+            weight = weight.T
+        if self._coupled:
+            within = weight[target]
+            inner = within.triu(1)
+            weight[target] = within.tril(-1)
+        return Conditional(
+            target, slice(None), weight, bias[target].clone(), inner
+        )
+
+
+class Adjacency:
+    """The couplings of each unit, those of one unit in a row.
+
+    Parameters
+    ----------
+    edges : Tensor, shape (2, n_edges)
+    n_units : int
+
+    Attributes
+    ----------
+    neighbours, edges : array of int, shape (2 * n_edges,)
+        Unit at the other end, and number of the edge, of each coupling of
+        unit 0, then of unit 1, and so on.
+    """
+
+    def __init__(self, edges, n_units):
+        row, column = edges.cpu().numpy()
+        units = np.concatenate([row, column])
+        order = np.argsort(units, kind="stable")
+        self.n_units = n_units
+        self.neighbours = np.concatenate([column, row])[order]
+        self.edges = order % max(len(row), 1)
+        self._degrees = np.bincount(units, minlength=n_units)
+        self._starts = self._degrees.cumsum() - self._degrees
+
+    def ends(self, units):
+        """How many couplings `units` have, and their places in a row."""
+        degrees = self._degrees[units]
+        firsts = self._starts[units] - (degrees.cumsum() - degrees)
+        return degrees, firsts.repeat(degrees) + np.arange(degrees.sum())
+
+    def of(self, unit):
+        """Neighbours of one unit."""
+        start = self._starts[unit]
+        return self.neighbours[start : start + self._degrees[unit]]
+
+
+def groups(edges, n_units):
     """Units in the groups in which a sweep redraws them.
 
     A greedy colouring; colours of few units are strung together, to be
@@ -92,54 +245,37 @@ def blocks(edges, n_units):
 
     Returns
     -------
-    list of (list of int, bool)
-        Each unit occurs once. True: its group is coupled and goes in turn.
+    list of Group
+        Each unit occurs once.
     """
-    colours = _colours(edges, n_units)
-    together = [(units, False) for units in colours if len(units) >= AT_ONCE]
-    single = [u for units in colours if len(units) < AT_ONCE for u in units]
-    starts = range(0, len(single), IN_TURN)
-    return together + [(single[s : s + IN_TURN], True) for s in starts]
+    graph = Adjacency(edges, n_units)
+    colours = _colours(graph)
+    by_colour = np.argsort(colours, kind="stable")
+    sizes = np.bincount(colours)
+    together, single = [], [np.array([], dtype=int)]
+    for units in np.split(by_colour, sizes.cumsum()[:-1]):
+        (together if len(units) >= AT_ONCE else single).append(units)
+    single = np.concatenate(single)
+    in_turn = np.split(single, range(IN_TURN, len(single), IN_TURN))
+    return [Group(units, False, graph) for units in together] + [
+        Group(units, True, graph) for units in in_turn if len(units)
+    ]
 
 
-def heat_bath(units, coupled, matrix, bias):
-    """The `Conditional` of some units.
-
-    Parameters
-    ----------
-    units : list of int
-    coupled : bool
-        Whether they are redrawn in turn.
-    matrix : Tensor, shape (n_units, n_units)
-        Symmetric couplings with a zero diagonal.
-    bias : Tensor, shape (n_units,)
-    """
-    first = units[0]
-    # A slice is a view and so much faster than a list, where it will do.
-    if units == list(range(first, first + len(units))):
-        target = slice(first, first + len(units))
-    else:
-        target = torch.tensor(units, device=matrix.device)
-    weight, inner = matrix[:, target], None
-    if coupled:
-        within = weight[target]
-        weight, inner = weight.clone(), within.triu(1)
-        weight[target] = within.tril(-1)
-    return Conditional(target, slice(None), weight, bias[target], inner)
+def _as_slice(units):
+    """A slice is a view and so much faster than a list, where it will do."""
+    first, last = int(units[0]), int(units[-1])
+    if np.array_equal(units, np.arange(first, last + 1)):
+        return slice(first, last + 1)
+    return torch.from_numpy(units)
 
 
-def _colours(edges, n_units):
-    """Greedy colouring: units of one colour are not coupled."""
-    neighbours = [set() for _ in range(n_units)]
-    for i, j in edges.T.tolist():
-        neighbours[i].add(j)
-        neighbours[j].add(i)
-    colours = []
-    for unit in range(n_units):
-        for colour in colours:
-            if neighbours[unit].isdisjoint(colour):
-                colour.append(unit)
-                break
-        else:
-            colours.append([unit])
+def _colours(graph):
+    """Greedy colouring, shape (n_units,): units of one are not coupled."""
+    colours = np.full(graph.n_units, -1)
+    for unit in range(graph.n_units):
+        taken = np.zeros(len(graph.of(unit)) + 1, dtype=bool)
+        known = colours[graph.of(unit)]
+        taken[known[(known >= 0) & (known < len(taken))]] = True
+        colours[unit] = taken.argmin()
     return colours

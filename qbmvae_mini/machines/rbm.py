@@ -70,15 +70,11 @@ class RBM(Machine):
         From the means of the units and of the pairs, which hold all that the
         weights' gradient depends on.
         """
+        z = self._as_states(z)
         v, h = self.split(z)
-        pairs = v.T @ h / len(z)  # (n_left, n_right)
-        left, right = v.mean(0), h.mean(0)
-        return (
-            self.offset
-            - left @ self.a
-            - right @ self.c
-            - (pairs * self.W).sum()
-        )
+        moments = torch.cat([z.mean(0), (v.T @ h).flatten() / len(z)])
+        weights = torch.cat([self.a, self.c, self.W.flatten()])
+        return self.offset - moments @ weights
 
     def field(self, z):
         """Minus the slope of E along each unit, (..., n_units) -> the same."""
@@ -134,6 +130,17 @@ class RBM(Machine):
             raise ValueError(f'layer is "left" or "right", not {layer!r}')
         return layer == "left"
 
+    def log_ratio(self, z, now, then):
+        """As of any `Machine`, with the right layer summed out, (n,).
+
+        The law of the left one at inverse temperature beta is proportional
+        to ``exp(beta (a.v - offset)) prod_j (1 + exp(beta (c_j + v.W_j)))``.
+        """
+        v, _ = self.split(z)
+        field = torch.addmm(self.c, v, self.W)
+        right = F.softplus(then * field) - F.softplus(now * field)
+        return (then - now) * (v @ self.a - self.offset) + right.sum(-1)
+
     @property
     def n_visible(self):
         """Units that see data: the left layer."""
@@ -153,7 +160,7 @@ class RBM(Machine):
 
         A list of `qbmvae_mini.machines.Conditional`.
         """
-        left, right = slice(0, self.n_left), slice(self.n_left, None)
+        left, right = slice(0, self.n_left), slice(self.n_left, self.n_units)
         W = self.W.detach()
         return [
             Conditional(right, left, W, self.c.detach()),

@@ -20,7 +20,7 @@ from qbmvae_mini.samplers.gibbs import GibbsSampler
 from qbmvae_mini.samplers.ising_machine import CoherentIsingMachine
 from qbmvae_mini.samplers.path_integral import PathIntegralSampler
 from qbmvae_mini.samplers.random_numbers import random_bits, uniforms
-from qbmvae_mini.samplers.sweeps import HeatBath, sweep
+from qbmvae_mini.samplers.sweeps import HeatBath, by_units, sweep
 from qbmvae_mini.samplers.tempering import TemperingSampler
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "PathIntegralSampler",
     "Sampler",
     "TemperingSampler",
+    "by_units",
     "random_bits",
     "sweep",
     "uniforms",

@@ -108,6 +108,13 @@ class Sampler(ABC):
             self._generator = torch.Generator().manual_seed(self.seed)
         return self._generator
 
+    def kept_states(self):
+        """Copies of the chains, near the law of their machine, or None.
+
+        By default None: a sampler without chains.
+        """
+        return None
+
     def settings(self):
         """What to build it with again, fit for JSON; tells two runs apart."""
         return {"seed": self.seed}

@@ -5,13 +5,21 @@ import weakref
 
 import torch
 
-from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.checks import check_bits, check_seed, check_whole
 from qbmvae_mini.machines.base import check_classical
 from qbmvae_mini.samplers.base import Sampler
-from qbmvae_mini.samplers.random_numbers import random_bits
+from qbmvae_mini.samplers.random_numbers import (
+    check_words_state,
+    random_bits,
+    seeded_words,
+)
+from qbmvae_mini.samplers.sweeps import HeatBath, by_units
 
 #: Sweeps from coin flips before persistent chains give their first draw.
 BURN_IN = 100
+
+#: What to do about a state that cannot be taken up.
+GO_ON = "to go on without it, start with new chains: fit(new_chains=True)"
 
 
 class Chains(Sampler):
@@ -35,10 +43,7 @@ class Chains(Sampler):
         self.sweeps = check_whole("sweeps", sweeps, 1)
         self.persistent = persistent
         self.seed = check_seed(seed)
-        self._generator = None
-        self._random_state = None  # restored, for the generator to come
-        self._states = None  # (rows * chains, n_units)
-        self._machine = None  # weak: the sampler does not keep it alive
+        self._forget()
 
     @torch.inference_mode(False)  # its tensors take no sweep outside of it
     @torch.no_grad()
@@ -62,16 +67,29 @@ class Chains(Sampler):
             self._advance(machine, z, self.sweeps)
             return z[:n]
         self._bind(machine, like)
-        draws = []
-        while sum(map(len, draws)) < n:
-            self._advance(machine, self._states, self.sweeps)
-            draws.append(self._states[: self.chains].clone())
-        return torch.cat(draws)[:n]
+        sizes = [min(self.chains, n - k) for k in range(0, n, self.chains)]
+        draws = [self._next(machine, size) for size in sizes]
+        return draws[0] if len(draws) == 1 else torch.cat(draws)
+
+    def _next(self, machine, n):
+        """The states of `n` chains after more sweeps."""
+        self._advance(machine, self._states, self.sweeps)
+        return self._states[:n].clone()
+
+    def draw(self, machine, n):
+        """`sample`: these are states of the machine, without a check."""
+        return self.sample(machine, n)
 
     @property
     def draws(self):
         """One state a chain."""
         return self.chains
+
+    def kept_states(self):
+        """Copies of the persistent chains, (chains, n_units), or None."""
+        if self._states is None:
+            return None
+        return self._states[: self.chains].clone()
 
     def settings(self):
         """Chains, sweeps, whether chains are kept, and the seed."""
@@ -86,26 +104,33 @@ class Chains(Sampler):
         """A copy whose chains go on from here, by random numbers of `seed`."""
         twin = copy.deepcopy(self)
         twin.seed = seed
-        twin._generator = twin._random_state = None
+        twin._random_state = None
         return twin
 
+    @torch.inference_mode(False)  # as in `sample`
     def reset(self):
         """Forget chains and random state; both start anew from the seed."""
-        self._generator = self._random_state = None
-        self._states = self._machine = None
+        self._forget()
+
+    def _forget(self):
+        self._words = None  # random ones, on the device of the chains
+        self._random_state = None  # restored, for the words to come
+        self._states = None  # (rows * chains, n_units)
+        self._heat_bath = None  # of these states, for its memory
+        self._machine = None  # weak: the sampler does not keep it alive
 
     def state_dict(self):
         """Chains and random state, as a flat dict of tensors."""
         state = {}
-        if self._generator is not None:
-            state["generator"] = self._generator.get_state()
+        if self._words is not None:
+            state["generator"] = self._words.get_state()
         elif self._random_state is not None:
             state["generator"] = self._random_state.clone()
         if self._states is not None:
             state["chains"] = self._states.clone()
         return state
 
-    @torch.inference_mode(False)  # as in `sample`
+    @torch.inference_mode(False)
     def load_state_dict(self, state):
         """Restore chains and random state; the next machine adopts them.
 
@@ -116,31 +141,37 @@ class Chains(Sampler):
         Raises
         ------
         ValueError
-            If the state is one of another kind of sampler; nothing is changed
-            then.
+            If the state is damaged or one of another kind of sampler; nothing
+            is changed then.
         """
         self._check_state(state)
+        self._forget()
         copies = {name: state[name].detach().clone() for name in state}
-        self._machine = self._generator = None
-        self._states = copies.get("chains")
-        if self._states is not None:
+        if "chains" in copies:
+            self._states = by_units(copies["chains"])
             self.chains = len(self._states) // self._rows
-        self._random_state = copies.get("generator")
-        if self._random_state is not None:
-            self._random_state = self._random_state.cpu()
+        if "generator" in copies:
+            self._random_state = copies["generator"].cpu()
 
     def __getstate__(self):
-        """What a pickle holds: the next machine adopts the chains."""
-        kept = vars(self) | {"_generator": None, "_machine": None}
-        if self._generator is not None:
-            kept["_random_state"] = self._generator.get_state()
-        return kept
+        """For copies, and other processes: chains of their own.
 
-    def __deepcopy__(self, memo):
-        """A copy with chains of its own, for the copy of a machine."""
-        twin = copy.copy(self)
-        twin.load_state_dict(self.state_dict())
-        return twin
+        They are adopted by the next machine, such as the copy of this one.
+        """
+        state = self.state_dict()
+        return vars(self) | {
+            "_words": None,
+            "_heat_bath": None,
+            "_machine": None,
+            "_random_state": state.get("generator"),
+            "_states": state.get("chains"),
+        }
+
+    @torch.inference_mode(False)
+    def __setstate__(self, state):
+        for name, value in state.items():
+            tensor = isinstance(value, torch.Tensor)
+            setattr(self, name, value.clone() if tensor else value)
 
     def _check_state(self, state):
         who = type(self).__name__
@@ -148,7 +179,7 @@ class Chains(Sampler):
         if unknown:
             raise ValueError(
                 f"this state is none of a {who}: it holds "
-                f"{', '.join(sorted(unknown))}; start with new chains"
+                f"{', '.join(sorted(unknown))}; {GO_ON}"
             )
         for name, value in state.items():
             if not isinstance(value, torch.Tensor):
@@ -156,6 +187,8 @@ class Chains(Sampler):
                     f"{name} of this state is a tensor, not "
                     f"{type(value).__name__}"
                 )
+        if "generator" in state:
+            check_words_state(state["generator"], GO_ON)
         if "chains" not in state:
             return
         shape = tuple(state["chains"].shape)
@@ -163,26 +196,24 @@ class Chains(Sampler):
             rows = f" of {self._rows} rows each" if self._rows > 1 else ""
             raise ValueError(
                 f"the chains of a {who}{rows} are states, one a row, and not "
-                f"of shape {shape}; start with new chains"
+                f"of shape {shape}; {GO_ON}"
             )
+        check_bits(f"chains of a {who}", state["chains"])
 
     def _fresh(self, n, machine, like):
+        """Coin flips that lie as sweeps want them."""
+        chains = self._rows * n
         return random_bits(
-            self._rows * n,
-            machine.n_units,
-            generator=self._generator,
-            like=like,
-        )
+            machine.n_units, chains, generator=self._words, like=like
+        ).T
 
     def _seed_on(self, device):
-        if self._generator is not None and self._generator.device == device:
+        if self._words is not None and self._words.device == device:
             return
-        self._generator = torch.Generator(device).manual_seed(self.seed)
+        self._words = seeded_words(self.seed, device)
         known, self._random_state = self._random_state, None
-        if known is not None and known.shape == (
-            self._generator.get_state().shape
-        ):
-            self._generator.set_state(known)
+        if known is not None and known.dtype == self._words.state_dtype:
+            self._words.set_state(known)
 
     def _bind(self, machine, like):
         """Start the chains, or make sure that they are this machine's."""
@@ -203,3 +234,14 @@ class Chains(Sampler):
             )
         self._machine = weakref.ref(machine)
         self._states = self._states.to(like)
+
+    def _heat_bath_of(self, machine, z):
+        """Sweeps of `z` by the weights of now, in the memory of before."""
+        known = self._heat_bath
+        if known is not None and known.z is z:
+            known.renew(machine)
+            return known
+        new = HeatBath(machine, z, generator=self._words)
+        if z is self._states:
+            self._heat_bath = new
+        return new

@@ -5,7 +5,6 @@ Bayesian restoration of images.
 """
 
 from qbmvae_mini.samplers.chains import Chains
-from qbmvae_mini.samplers.sweeps import HeatBath
 
 
 class GibbsSampler(Chains):
@@ -35,4 +34,4 @@ class GibbsSampler(Chains):
         super().__init__(chains, sweeps, persistent, seed)
 
     def _advance(self, machine, z, sweeps):
-        HeatBath(machine, z, generator=self._generator).sweep(sweeps=sweeps)
+        self._heat_bath_of(machine, z).sweep(sweeps=sweeps)

@@ -5,11 +5,10 @@ Bayesian restoration of images. Units that are not coupled to each other are
 redrawn at once, a whole layer of an RBM for instance (block Gibbs); coupled
 ones in turn, side by side in all chains.
 
-Random numbers and fresh memory, not matrix products, are what a naive sweep
-waits for. So memory is taken once for many sweeps, and a draw of a bit takes
-16 random bits of its own. They alone would make every probability a multiple
-of 2^-16; 7 further bits, shared by all draws of one sweep, move the grid. See
-`uniforms` for what is left of the error.
+Random numbers and scattered memory, not matrix products, are what a naive
+sweep waits for. So the numbers are cheap ones, made for many sweeps at once
+(see `uniforms`), and a unit's bits in all chains lie side by side: those of a
+layer are one piece of memory, and a neighbour's are one row.
 """
 
 import math
@@ -19,7 +18,7 @@ import torch
 
 from qbmvae_mini.checks import check_whole
 from qbmvae_mini.machines.base import check_classical
-from qbmvae_mini.samplers.random_numbers import Uniforms
+from qbmvae_mini.samplers.random_numbers import Uniforms, words_of
 
 
 def sweep(machine, z, beta=1.0, *, sweeps=1, generator=None):
@@ -63,16 +62,18 @@ class HeatBath:
     """Sweeps of one machine over one set of chains, at any temperature.
 
     Gibbs sampling, annealed importance sampling and tempering all use it. It
-    holds memory for the random numbers and fields of a sweep, which costs
-    more to take than to fill. The machine's weights are those of the moment
-    when this object was made.
+    holds copies of the machine's weights, as they were when this object was
+    made or `renew` was called, and memory for fields and random numbers,
+    which costs more to take than to fill.
 
     Parameters
     ----------
     machine : Machine
     z : Tensor, shape (chains, n_units)
-        Bits, overwritten by each sweep.
-    generator : torch.Generator, optional
+        Bits, overwritten by each sweep. They are swept where they lie if they
+        come from `by_units`, and otherwise in a copy.
+    generator : torch.Generator, FastWords or TorchWords, optional
+        See `qbmvae_mini.samplers.random_numbers.words_of`.
 
     Raises
     ------
@@ -83,31 +84,49 @@ class HeatBath:
     @torch.no_grad()
     def __init__(self, machine, z, *, generator=None):
         _check_states(machine, z)
-        self._generator = generator
-        self._uniforms = Uniforms(z.numel(), z)
-        self._steps = []
-        start = 0
-        for step in machine.conditionals():
-            redraw = _at_once
-            shape = (len(z), len(step.bias))
-            if step.inner is not None:  # a unit's chains lie side by side
-                redraw = _in_turn
-                shape = shape[::-1]
-            u = self._uniforms.u[start : start + math.prod(shape)].view(shape)
-            views = [z[:, step.source], None]
-            if isinstance(step.target, slice):
-                views[1] = z[:, step.target]
-            memory = (*views, u, torch.empty_like(u))
-            self._steps.append((redraw, step, z, *memory))
-            start += u.numel()
+        self.z = z
+        self._units = by_units(z).T  # (n_units, chains)
+        self._in_place = self._units.data_ptr() == z.data_ptr()
+        self._uniforms = Uniforms(words_of(generator, z.device), [], z)
+        self.renew(machine)
+
+    def renew(self, machine):
+        """Take the weights that the machine has now."""
+        self._blocks = [
+            (_AtOnce if step.inner is None else _InTurn)(step, self._units)
+            for step in machine.conditionals()
+        ]
+        shapes = [(block.n_target, len(self.z)) for block in self._blocks]
+        if shapes != self._uniforms.shapes:
+            self._uniforms = Uniforms(self._uniforms.words, shapes, self.z)
 
     @torch.no_grad()
     def sweep(self, beta=1.0, *, sweeps=1):
         """Redraw every unit `sweeps` times; `beta` as in `sweep`."""
-        for _ in range(sweeps):
-            self._uniforms.draw(self._generator)
-            for redraw, *memory in self._steps:
-                redraw(*memory, beta)
+        if not self._in_place:
+            self._units.copy_(self.z.T)
+        if isinstance(beta, torch.Tensor):
+            beta = beta.T  # (1, chains)
+        for draw in self._uniforms.draws(sweeps):
+            for block, u in zip(self._blocks, draw, strict=True):
+                block.redraw(u, beta)
+        if not self._in_place:
+            self.z.copy_(self._units.T)
+
+
+def by_units(z):
+    """The same states with each unit's bits side by side in memory.
+
+    Parameters
+    ----------
+    z : Tensor, shape (chains, n_units)
+
+    Returns
+    -------
+    Tensor, shape (chains, n_units)
+        `z` itself if it lies so already.
+    """
+    return z.T.contiguous().T
 
 
 def _check_states(machine, z):
@@ -143,33 +162,39 @@ def _check_beta(beta, z):
         )
 
 
-def _at_once(step, z, source, target, u, field, beta):
-    """Redraw units that are not coupled to each other."""
-    # (chains, n_source) @ (n_source, n_target) -> (chains, n_target)
-    if type(beta) is float:  # checking for a tensor is slow
-        torch.addmm(
-            step.bias, source, step.weight, beta=beta, alpha=beta, out=field
-        )
-    else:
-        torch.addmm(step.bias, source, step.weight, out=field).mul_(beta)
-    on = field.sigmoid_()
-    if target is None:
-        z[:, step.target] = u.lt_(on)
-    else:
-        torch.lt(u, on, out=target)
+class _AtOnce:
+    """Units that are not coupled to each other, redrawn at once."""
+
+    def __init__(self, step, units):
+        self.n_target = len(step.bias)
+        self._fields, self._in_place = step.fields(units)
+        self._units, self._target = units, step.target
+
+    def redraw(self, u, beta):
+        field = self._fields()  # (n_target, chains)
+        if not (type(beta) is float and beta == 1.0):
+            field.mul_(beta)
+        bits = field.sigmoid_().gt_(u)
+        if not self._in_place:
+            self._units[self._target] = bits
 
 
-def _in_turn(step, z, source, target, u, field, beta):
-    """Redraw units one after the other, each in all chains."""
-    # (n_target, n_source) @ (n_source, chains) -> (n_target, chains)
-    torch.addmm(step.bias[:, None], step.weight.T, source.T, out=field)
-    # u < sigmoid(beta f) is the same as logit(u) / beta < f.
-    per_chain = beta.T if isinstance(beta, torch.Tensor) else beta
-    field -= u.logit_().div_(per_chain)
-    zero = field.new_zeros(())  # comparing with a Python number is slow
-    rows = zip(field.unbind(), step.inner.unbind(), strict=True)
-    for done, (unit, coupling) in enumerate(rows, 1):
-        unit.gt_(zero)  # the margin becomes the bit
-        # Units that are still to come see the new bit.
-        field[done:].addr_(coupling[done:], unit)
-    z[:, step.target] = field.T
+class _InTurn:
+    """Coupled units, redrawn one after the other, each in all chains."""
+
+    def __init__(self, step, units):
+        self.n_target = len(step.bias)
+        self._fields, _ = step.fields(units)
+        self._units, self._target = units, step.target
+        self._inner = step.inner.unbind()
+        self._zero = units.new_zeros(())  # a Python number is slow to compare
+
+    def redraw(self, u, beta):
+        # u < sigmoid(beta f) is the same as logit(u) / beta < f.
+        field = self._fields().sub_(u.logit_().div_(beta))
+        rows = zip(field.unbind(), self._inner, strict=True)
+        for done, (unit, coupling) in enumerate(rows, 1):
+            unit.gt_(self._zero)  # the margin becomes the bit
+            # Units that are still to come see the new bit.
+            field[done:].addr_(coupling[done:], unit)
+        self._units[self._target] = field

@@ -5,9 +5,8 @@ import numbers
 import torch
 
 from qbmvae_mini.checks import check_whole
-from qbmvae_mini.samplers.chains import Chains
-from qbmvae_mini.samplers.random_numbers import uniforms
-from qbmvae_mini.samplers.sweeps import HeatBath
+from qbmvae_mini.samplers.chains import GO_ON, Chains
+from qbmvae_mini.samplers.random_numbers import Uniforms
 
 
 class TemperingSampler(Chains):
@@ -73,9 +72,8 @@ class TemperingSampler(Chains):
         self.beta_min = float(beta_min)
         exponents = torch.linspace(0, 1, self.temperatures, dtype=torch.float64)
         self.betas = float(beta_min) ** exponents
-        self._proposed = torch.zeros_like(self.betas[1:])
-        self._made = torch.zeros_like(self.betas[1:])
         self._round = 0
+        self._count_anew()
 
     @property
     def swap_rates(self):
@@ -98,8 +96,7 @@ class TemperingSampler(Chains):
         """Forget replicas, random state, swaps and whose turn it is."""
         super().reset()
         self._round = 0
-        self._proposed = torch.zeros_like(self._proposed)
-        self._made = torch.zeros_like(self._made)
+        self._count_anew()
 
     def state_dict(self):
         """Replicas, their ladder, random state and whose turn it is."""
@@ -115,38 +112,54 @@ class TemperingSampler(Chains):
         Raises
         ------
         ValueError
-            If the state is none of tempering, or of another ladder; nothing
-            is changed then.
+            If the state is damaged, none of tempering, or of another ladder;
+            nothing is changed then.
         """
+        super().load_state_dict(state)
+        self._round = int(state["round"])
+        self._count_anew()
+
+    def _check_state(self, state):
         if not {"betas", "round"} <= set(state):
             raise ValueError(
                 "this state is none of a TemperingSampler: it holds "
                 f"{', '.join(sorted(state)) or 'nothing'}, and no ladder "
-                "(betas, round); start with new chains"
+                f"(betas, round); {GO_ON}"
             )
-        betas = state["betas"].cpu()
-        if not torch.equal(betas, self.betas):
+        super()._check_state(state)
+        betas, round_ = state["betas"].cpu(), state["round"]
+        if betas.ndim != 1 or not len(betas) or round_.ndim:
+            raise ValueError(
+                "betas of this state are a row of numbers and round is one, "
+                f"not of shape {tuple(betas.shape)} and "
+                f"{tuple(round_.shape)}; {GO_ON}"
+            )
+        if betas.tolist() != self.betas.tolist():
             raise ValueError(
                 f"these replicas are of a ladder of {len(betas)} rungs down "
                 f"to beta {float(betas[-1]):g}, this sampler has "
                 f"{self.temperatures} down to {self.beta_min:g}; give it the "
                 "same temperatures and beta_min"
             )
-        super().load_state_dict(state)
-        self._round = int(state["round"])
-        self._proposed = torch.zeros_like(self._proposed)
-        self._made = torch.zeros_like(self._made)
+
+    def _count_anew(self):
+        self._proposed = torch.zeros_like(self.betas[1:])
+        self._made = torch.zeros_like(self.betas[1:])
 
     @torch.no_grad()
     def _advance(self, machine, z, sweeps):
-        heat_bath = HeatBath(machine, z, generator=self._generator)
-        chains = len(z) // self.temperatures
+        heat_bath = self._heat_bath_of(machine, z)
+        rungs = z.unflatten(0, (self.temperatures, -1))
+        chains = rungs.shape[1]
         beta = self.betas.to(z).repeat_interleave(chains)[:, None]
+        pairs = [(self.temperatures // 2, chains)]
+        uniforms = Uniforms(self._words, pairs, z)
         for _ in range(sweeps):
             heat_bath.sweep(beta)
-            self._swap(machine, z.view(self.temperatures, chains, -1))
+            for (u,) in uniforms.draws(1):
+                self._swap(machine, rungs, u)
 
-    def _swap(self, machine, z):
+    def _swap(self, machine, z, u):
         """Exchange states of neighbouring rungs, (rungs, chains, units)."""
         low = torch.arange(self._round % 2, self.temperatures - 1, 2)
         self._round += 1
@@ -155,8 +168,7 @@ class TemperingSampler(Chains):
         log_ratio = (beta[low] - beta[low + 1]) * (
             energy[low] - energy[low + 1]
         )
-        u = uniforms(log_ratio.shape, like=energy, generator=self._generator)
-        made = u.log() < log_ratio  # (pairs, chains)
+        made = u[: len(low)].log() < log_ratio  # (pairs, chains)
         self._proposed[low] += made.shape[1]
         self._made[low] += made.sum(1).cpu()
         cold, hot, swap = z[low], z[low + 1], made[:, :, None]

@@ -1,11 +1,42 @@
 """CPU time of two things, taken in turn so that a noisy machine hits both."""
 
+import argparse
+import contextlib
 import statistics
+import sys
 import time
 
 import torch
 
 torch.set_num_threads(1)
+
+
+def old_checkout():
+    """The path after ``--old``, or None: an older checkout to compare with."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--old", metavar="PATH")
+    return parser.parse_args().old
+
+
+@contextlib.contextmanager
+def imported_from(path):
+    """Imports of `qbmvae_mini` come from another checkout meanwhile.
+
+    What is imported so stays usable beside the package of this checkout.
+    """
+    ours = {name: sys.modules.pop(name) for name in _of_the_package()}
+    sys.path.insert(0, path)
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
+        for name in _of_the_package():
+            del sys.modules[name]
+        sys.modules.update(ours)
+
+
+def _of_the_package():
+    return [name for name in sys.modules if name.split(".")[0] == "qbmvae_mini"]
 
 
 def cpu_seconds(function):
