@@ -58,6 +58,7 @@ class TrainingState:
             tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for i, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in slots.items()}
+        self.average.look()
         for i, weight in enumerate(self.average.weights):
             tensors[f"average.{i}"] = weight
         tensors["random"] = torch.get_rng_state()
@@ -96,7 +97,7 @@ class TrainingState:
         self.best_score, self.stale = facts["best_score"], facts["stale"]
         self._load_weights(_below(tensors, "now."))
         self.best = _below(tensors, "best.") or None
-        self.average.steps = facts["averaged steps"]
+        self.average.steps = self.average.looked = facts["averaged steps"]
         for i, weight in enumerate(self.average.weights):
             weight.copy_(tensors[f"average.{i}"])
         state = self.optimizer.state_dict()
