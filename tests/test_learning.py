@@ -391,7 +391,7 @@ def test_weights_are_averaged_as_documented():
     quiet_fit(averaged, data, ExactSampler(), **one_step)
     assert torch.equal(seen[-1], weights(plain))
     mean = seen[0]
-    for step, now in enumerate(seen[1:], 1):
+    for step, now in enumerate(seen[1:]):
         mean = mean + (now - mean) / (1 + SHARE * step)
     assert torch.allclose(weights(averaged), mean, atol=1e-6)
 

@@ -20,7 +20,7 @@ def run_code_of(heading):
     """What the code below a heading of the page defines; it runs whole."""
     part = PAGE.read_text("utf-8").split(f"\n## {heading}\n")[1]
     code = re.search(r"```python\n(.*?)```", part.split("\n## ")[0], re.S)
-    names = {}
+    names = {"__name__": "page"}
     exec(compile(code[1], heading, "exec"), names)
     return names
 
@@ -40,7 +40,7 @@ def test_the_sampler_of_the_page_trains_a_prior(sampler_page):
     latent.kl(torch.zeros(3, 8)).sum().backward()
     assert latent.machine.W.grad.abs().sum() > 0
     assert latent.settings()["sampler"] == {
-        "kind": "Metropolis",
+        "kind": "page.Metropolis",
         "rounds": 30,
         "seed": 0,
     }

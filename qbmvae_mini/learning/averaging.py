@@ -42,8 +42,8 @@ def follow(averages, weights, steps, *, longest=float("inf"), looks_back=1):
 class RunningAverage:
     """The average of a module's weights over its latest steps.
 
-    After the first few steps it looks at one in `EVERY`, which then stands
-    for those since the look before.
+    It looks at the weights of one step in `EVERY`, and whenever it is asked
+    for; they stand for all steps since the look before.
 
     Parameters
     ----------
@@ -54,26 +54,34 @@ class RunningAverage:
 
     def __init__(self, module, longest=100):
         self.longest = longest
-        self.steps = 0
+        self.steps = 0  # done
+        self.looked = 0  # of these, until the last look
         self._live = [p for p in module.parameters() if p.requires_grad]
         self.weights = [p.detach().clone() for p in self._live]
 
     def update(self):
-        """Take in the weights after one more step."""
+        """Count one more step, and take in the weights if a look is due."""
         self.steps += 1
-        early = self.steps <= EVERY
-        if early or self.steps % EVERY == 0:
-            follow(
-                self.weights,
-                self._live,
-                self.steps - 1,
-                longest=self.longest,
-                looks_back=1 if early else EVERY,
-            )
+        if self.steps - self.looked >= EVERY:
+            self.look()
+
+    def look(self):
+        """Take in the weights of the latest step now."""
+        if self.steps == self.looked:
+            return
+        follow(
+            self.weights,
+            self._live,
+            self.steps - 1,
+            longest=self.longest,
+            looks_back=self.steps - self.looked,
+        )
+        self.looked = self.steps
 
     @torch.no_grad()
     def settle(self):
         """Put the average into the module for good."""
+        self.look()
         torch._foreach_copy_(self._live, self.weights)
 
     @contextmanager

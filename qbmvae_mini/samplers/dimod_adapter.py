@@ -1,5 +1,7 @@
 """The one seam to dimod: annealers, classical or quantum, behind `sample`."""
 
+import copy
+
 import dimod
 import numpy as np
 import torch
@@ -95,6 +97,15 @@ class DimodSampler(NumberedCalls):
         picked = self._pick(reads, n)
         self._count()
         return states[picked].to(machine.offset)
+
+    def __deepcopy__(self, memo):
+        """A copy with calls of its own, that shares the child.
+
+        A client of hardware holds a connection and a lock, which no copy has.
+        """
+        twin = copy.copy(self)
+        twin.kwargs = dict(self.kwargs)
+        return twin
 
     def settings(self):
         """The child's class, its keywords and the seed.

@@ -244,7 +244,7 @@ class TrainingState:
         self.best = _below(tensors, "best.") or None
         if new_chains and self.best is not None:
             self.best = _above("vae.", _below(self.best, "vae."))
-        self.average.steps = facts["averaged steps"]
+        self.average.steps = self.average.looked = facts["averaged steps"]
         for i, weight in enumerate(self.average.weights):
             weight.copy_(tensors[f"average.{i}"])
         state = self.optimizer.state_dict()
@@ -267,6 +267,7 @@ class TrainingState:
         tensors |= _above("best.", self.best or {})
         for i, slots in self.optimizer.state_dict()["state"].items():
             tensors |= _above(f"optimizer.{i}.", slots)
+        self.average.look()  # steps that wait to be taken in are not kept
         for i, weight in enumerate(self.average.weights):
             tensors[f"average.{i}"] = weight
         tensors["random"] = torch.get_rng_state()
