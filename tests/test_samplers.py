@@ -99,8 +99,8 @@ def warmed(machine, beta=0.9):
 
 def all_at_once(machine):
     """The same machine, whose units all look at the old state."""
-    W = torch.zeros(machine.n_units, machine.n_units)
-    W[tuple(machine.edges)] = machine.coupling.detach().to(W)
+    W = torch.zeros(machine.n_units, machine.n_units).to(machine.bias)
+    W[tuple(machine.edges)] = machine.coupling.detach()
     everything = slice(None)
     step = Conditional(everything, everything, W + W.T, machine.bias.detach())
     machine.conditionals = types.MethodType(lambda self: [step], machine)

@@ -22,6 +22,9 @@ SCORED_AT_ONCE = 256
 #: Seconds of scoring after which a bar shows how much is left.
 BAR_AFTER = 20
 
+#: New cells are an array below this many numbers (64 MB), and CSR above.
+SPARSE_FROM = 2**24
+
 
 class CellVAE:
     """A variational autoencoder of UMI counts with the latent of your choice.
@@ -288,8 +291,9 @@ class CellVAE:
         Returns
         -------
         AnnData
-            Counts in ``X`` as CSR, and in the layer where the model looks for
-            them; where it knows batches, their column.
+            Counts in ``X``, and in the layer where the model looks for them;
+            where it knows batches, their column. They are an array up to
+            `SPARSE_FROM` numbers, and CSR from there on.
 
         Raises
         ------
@@ -311,6 +315,8 @@ class CellVAE:
                 batch.to(self._device),
                 seed,
             )
+        if n * len(self.genes) < SPARSE_FROM:
+            counts = counts.toarray()
         made = anndata.AnnData(counts, var=pandas.DataFrame(index=self.genes))
         if self.layer is not None:
             made.layers[self.layer] = made.X
