@@ -512,22 +512,28 @@ def test_a_file_larger_than_it_may_be_is_one_sentence(place, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_appeared_meanwhile_is_not_overwritten(tmp_path):
+def test_what_appeared_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
     with (
         pytest.raises(FileExistsError, match="exists"),
         files.new_file(tmp_path / "out") as new,
     ):
         new.write_text("new")
         (tmp_path / "out").write_text("of somebody else")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    model = GaussianVAE(two_clusters(), n_latent=2)
     with (
-        pytest.raises(FileExistsError, match="holds a model"),
+        pytest.raises(OSError, match="holds a model.* model is in"),
         files.new_folder(tmp_path / "model") as folder,
     ):
         (tmp_path / "model" / "model.json").write_text("of somebody else")
-        files.save_model(None, folder)
+        files.save_model(model, folder)
     for name in ("out", "model/model.json"):
         assert (tmp_path / name).read_text() == "of somebody else"
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3
+    (saved,) = elsewhere.iterdir()
+    GaussianVAE.load(saved)
 
 
 def test_a_place_that_cannot_be_written_is_named(
@@ -538,8 +544,8 @@ def test_a_place_that_cannot_be_written_is_named(
     for words in (ask, train):
         refused("there is no folder", *words, tmp_path / "absent" / "out")
 
-    def refuse(self, *args, **kwargs):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", "somewhere")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     monkeypatch.setattr(tempfile, "mkdtemp", refuse)

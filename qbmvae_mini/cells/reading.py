@@ -328,11 +328,15 @@ def batch_numbers(adata, batch_key=None, batches=None):
     if batch_key is None:
         return np.zeros(adata.n_obs, dtype=np.int64), [""], []
     _check_key("batch_key", batch_key, "the columns of adata.obs")
-    if list(adata.obs.columns).count(batch_key) != 1:
+    stands = list(adata.obs.columns).count(batch_key)
+    if stands > 1:
+        raise KeyError(
+            f"adata.obs has {stands} columns {batch_key!r}; rename all but one"
+        )
+    if not stands:
         found = ", ".join(map(repr, adata.obs.columns)) or "none"
         raise KeyError(
-            f"adata.obs has no column {batch_key!r} that stands there once; "
-            f"its columns are: {found}"
+            f"adata.obs has no column {batch_key!r}; its columns are: {found}"
         )
     column = adata.obs[batch_key]
     if column.isna().any():
