@@ -109,7 +109,8 @@ class NegativeBinomial(nn.Module):
         x, r = Counts.of(x), self.log_r.exp()
         u = _at_nonzeros(x, output)
         odds, offset = _odds(r, output, library, out=output)
-        return _kernel(r, self.log_r, x, u, offset, odds.log1p_())
+        unlikely = _unlikely(self.log_r, x, u, offset)
+        return -(odds.log1p_() @ r) - x.sum_by_cell(unlikely)
 
     def sample(self, output, library, generator=None):
         """Draw counts, by drawing each Poisson rate from its Gamma law.
@@ -157,8 +158,9 @@ class _LogProb(torch.autograd.Function):
         u = _at_nonzeros(x, output)
         odds, offset = _odds(r, output, library)
         softplus = odds.log1p()
-        value = _kernel(r, log_r, x, u, offset, softplus)
-        value += x.sum_by_cell(_log_ways(r, x))
+        # One sum of both: of what counts alone say, and of u.
+        at_nonzeros = _log_ways(r, x) - _unlikely(log_r, x, u, offset)
+        value = x.sum_by_cell(at_nonzeros) - softplus @ r
         ctx.x = x
         ctx.save_for_backward(r, library, odds, softplus)
         return value
@@ -203,17 +205,16 @@ def _odds(r, output, library, out=None):
     return odds, (scale.log() - top).squeeze(-1)
 
 
-def _kernel(r, log_r, x, u, offset, softplus):
-    """``x u - (x + r) log(1 + e^u)`` summed over genes, (..., cells).
+def _unlikely(log_r, x, u, offset):
+    """``x log(1 + e^-u)`` at the nonzeros, (..., nonzeros).
 
-    `u` comes as the outputs for the nonzeros and is overwritten.
+    That is ``x log(1 + e^u) - x u``, which would cancel. `u` comes as the
+    outputs for the nonzeros and is overwritten.
     """
     # From the logs, since a mean may underflow: u = log m - log r.
     u += offset.index_select(-1, x.cell)
     u -= log_r.index_select(0, x.gene)
-    # x u - x log(1 + e^u) = -x log(1 + e^-u), which does not cancel.
-    unlikely = F.softplus(u.neg_()).mul_(x.count)
-    return -(softplus @ r) - x.sum_by_cell(unlikely)
+    return F.softplus(u.neg_()).mul_(x.count)
 
 
 def _by_u(r, x, odds, weight):
