@@ -219,6 +219,18 @@ def test_output_may_have_leading_draws():
     )
 
 
+def test_a_log_prob_is_its_coefficient_and_its_kernel():
+    torch.manual_seed(8)
+    x = torch.randint(0, 5, (3, 6)).double()
+    output = torch.randn(4, 3, 6, dtype=torch.float64)
+    library = x.sum(1, keepdim=True)
+    law = NegativeBinomial(6).double()
+    whole = law.log_prob(x, output, library)
+    kernel = law.log_kernel(x, output.clone(), library)
+    parts = law.log_coefficient(x) + kernel
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=0)
+
+
 def test_means_share_the_library_out():
     law, _, output, library = counts(1.0)
     mean = law.mean(output, library)

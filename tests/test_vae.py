@@ -540,6 +540,24 @@ def test_dense_and_sparse_counts_have_one_score(vae):
     assert torch.equal(vae.embed(x), vae.embed(Counts.of(x)))
 
 
+@pytest.mark.parametrize("cached", [1, 3 * GENES, 2**18])
+@pytest.mark.parametrize("n_dead", [0, 3, 8])
+def test_a_score_is_that_of_all_hidden_units(vae, monkeypatch, cached, n_dead):
+    """Units that are zero at all draws are left out, whatever the blocks."""
+    monkeypatch.setattr(network, "CACHED", cached)
+    with torch.no_grad():
+        vae.decoder[1].bias[:n_dead] = -50  # below zero after the LayerNorm
+    torch.manual_seed(3)
+    found = vae.log_likelihood(X, BATCH, 9)
+    torch.manual_seed(3)
+    params = vae.encode(X)
+    z = vae.latent.sample(params, 9)
+    joint = vae.log_prob(X, z, BATCH) + vae.latent.log_prior(z)
+    terms = joint - vae.latent.log_q(params, z)
+    expected = terms.logsumexp(0) - math.log(9)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_mean_expression_is_the_mean_of_shares(vae, monkeypatch):
     for elements in (7 * GENES, 10**6):  # in pieces, and at once
         monkeypatch.setattr(network, "MAX_ELEMENTS", elements)

@@ -128,14 +128,16 @@ class Counts:
     @cached_property
     def few(self):
         """Place of each nonzero in a table (FEW, n_genes), one row a count."""
-        row = (self.count - 1).clamp_(0, FEW - 1).to(self.gene.dtype)
-        return row * self.n_genes + self.gene
+        return self._row * self.n_genes + self.gene
 
     @cached_property
     def many(self):
         """Which nonzeros have no place in that table; fractions have none."""
-        in_table = (self.few // self.n_genes + 1).to(self.count.dtype)
-        return (self.count != in_table).nonzero().squeeze(1)
+        return (self.count != self._row + 1).nonzero().squeeze(1)
+
+    @cached_property
+    def _row(self):
+        return (self.count - 1).clamp_(0, FEW - 1).to(self.gene.dtype)
 
     @cached_property
     def by_gene(self):

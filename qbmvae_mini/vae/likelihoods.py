@@ -103,12 +103,14 @@ class NegativeBinomial(nn.Module):
         """The other part, without a gradient, (..., cells).
 
         Many outputs for the same counts cost only this. Parameters are those
-        of `log_prob`.
+        of `log_prob`, but `output` has the shape (..., cells, n_genes) and is
+        overwritten: memory that is used again is in the cache.
         """
         x, r = Counts.of(x), self.log_r.exp()
-        odds, log_total = _odds(r, output, library)
-        softplus = odds.log1p_()
-        return _kernel(r, self.log_r, x, output, library, log_total, softplus)
+        u = _at_nonzeros(x, output)
+        odds, offset = _odds(r, output, library, out=output)
+        unlikely = _unlikely(self.log_r, x, u, offset)
+        return -(odds.log1p_() @ r) - x.sum_by_cell(unlikely)
 
     def sample(self, output, library, generator=None):
         """Draw counts, by drawing each Poisson rate from its Gamma law.
@@ -153,10 +155,12 @@ class _LogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx, output, log_r, x, library):
         r = log_r.exp()
-        odds, log_total = _odds(r, output, library)
+        u = _at_nonzeros(x, output)
+        odds, offset = _odds(r, output, library)
         softplus = odds.log1p()
-        value = _kernel(r, log_r, x, output, library, log_total, softplus)
-        value += x.sum_by_cell(_log_ways(r, x))
+        # One sum of both: of what counts alone say, and of u.
+        at_nonzeros = _log_ways(r, x) - _unlikely(log_r, x, u, offset)
+        value = x.sum_by_cell(at_nonzeros) - softplus @ r
         ctx.x = x
         ctx.save_for_backward(r, library, odds, softplus)
         return value
@@ -184,24 +188,33 @@ class _LogProb(torch.autograd.Function):
         return by_output, by_log_r, None, None
 
 
-def _odds(r, output, library):
-    """``e^u = m / r``, and the log of what the softmax divides by."""
-    share = output.softmax(-1)
-    # log softmax = output - log_total, without a second exponential.
-    log_total = output.amax(-1) - share.amax(-1).log()
-    return share.mul_(library / r.clamp(min=SMALLEST_R)), log_total
+def _at_nonzeros(x, output):
+    """The outputs for the nonzero counts, (..., nonzeros)."""
+    return output.flatten(-2).index_select(-1, x.place)
 
 
-def _kernel(r, log_r, x, output, library, log_total, softplus):
-    """``x u - (x + r) log(1 + e^u)`` summed over genes, (..., cells)."""
+def _odds(r, output, library, out=None):
+    """``e^u = m / r``, and by how much log m is more than the output.
+
+    With one exponential for both. `out` may be `output` itself.
+    """
+    top = output.amax(-1, keepdim=True)
+    odds = torch.sub(output, top, out=out).exp_()
+    scale = library / odds.sum(-1, keepdim=True)
+    odds.mul_(scale).mul_(r.clamp(min=SMALLEST_R).reciprocal())
+    return odds, (scale.log() - top).squeeze(-1)
+
+
+def _unlikely(log_r, x, u, offset):
+    """``x log(1 + e^-u)`` at the nonzeros, (..., nonzeros).
+
+    That is ``x log(1 + e^u) - x u``, which would cancel. `u` comes as the
+    outputs for the nonzeros and is overwritten.
+    """
     # From the logs, since a mean may underflow: u = log m - log r.
-    offset = library.squeeze(-1).log() - log_total  # (..., cells)
-    u = output.flatten(-2).index_select(-1, x.place)
     u += offset.index_select(-1, x.cell)
     u -= log_r.index_select(0, x.gene)
-    # x u - x log(1 + e^u) = -x log(1 + e^-u), which does not cancel.
-    unlikely = F.softplus(u.neg_()).mul_(x.count)
-    return -(softplus @ r) - x.sum_by_cell(unlikely)
+    return F.softplus(u.neg_()).mul_(x.count)
 
 
 def _by_u(r, x, odds, weight):

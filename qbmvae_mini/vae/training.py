@@ -253,18 +253,19 @@ class _Training:
 
     def _clip(self, loss, epoch):
         """Scale a large gradient down; one that is no number ends it all."""
-        norm = self.fabric.clip_gradients(
-            self.module,
-            self.optimizer,
-            max_norm=MAX_GRADIENT_NORM,
-            error_if_nonfinite=False,
-        )
+        weights = self.vae.parameters()
+        gradients = [w.grad for w in weights if w.grad is not None]
+        norms = torch.stack([torch.linalg.vector_norm(g) for g in gradients])
+        norm = torch.linalg.vector_norm(norms)
         if not (loss.isfinite() and norm.isfinite()):
             raise ValueError(
                 f"training has diverged in epoch {epoch}: the loss is "
                 f"{loss.item():.4g} and the gradient's norm {norm:.4g}; "
                 "make the model anew and try a smaller learning rate (lr)"
             )
+        if norm > MAX_GRADIENT_NORM:
+            for gradient in gradients:
+                gradient.mul_(MAX_GRADIENT_NORM / norm)
 
     @torch.no_grad()
     def _validate(self, epoch):
