@@ -582,6 +582,22 @@ def test_log_z_notices_another_graph():
     assert latent.estimate_log_z().value == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("width", "times"), [(0.1, 1), (0.5, 2)])
+def test_a_wide_rough_bracket_is_made_anew(width, times, monkeypatch):
+    asked = []
+
+    def bracket(machine, *, chains, temperatures, states=None):
+        asked.append(temperatures)
+        return Bracket(0.0, 0.0, width / len(asked))
+
+    monkeypatch.setattr(latents.boltzmann, "log_z_bracket", bracket)
+    monkeypatch.setattr(latents.boltzmann, "enumerable", lambda machine: False)
+    latent = boltzmann("rbm")
+    assert latent.estimate_log_z("rough").upper == width / times
+    few = latents.EFFORTS["rough"]["temperatures"]
+    assert asked == [few, 2 * few][:times]
+
+
 def test_training_reports_a_log_z_but_moves_it_by_gradient_alone():
     latent = boltzmann("rbm").eval()
     params = some_params(latent)

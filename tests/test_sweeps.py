@@ -272,10 +272,10 @@ def test_fields_by_edges_are_those_of_the_whole_matrix():
     whole = machine.bias + z @ machine.coupling_matrix()
     by_edges = 0
     for step in machine.conditionals():
-        fields, _ = step.fields(z.T.contiguous())
+        fields = step.fields(z.T.contiguous())
         if step.inner is None:
             by_edges += isinstance(step.weight, Edges)
-            torch.testing.assert_close(fields().T, whole[:, step.target])
+            torch.testing.assert_close(fields.now().T, whole[:, step.target])
     assert by_edges >= 4
 
 
@@ -306,3 +306,40 @@ def test_a_machine_of_an_annealers_size_is_cheap_to_make_and_to_sweep():
     start = time.process_time()
     sweep(machine, z)
     assert time.process_time() - start < 0.3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_renewed_weights_are_those_of_new_sweeps(kind):
+    """Memory is used again; the weights in it are the machine's of now."""
+    machine = random_machine(kind)
+    starts = [
+        by_units(random_bits(5, machine.n_units, like=machine.bias))
+        for _ in "12"
+    ]
+    starts[1].copy_(starts[0])
+    used = HeatBath(machine, starts[0], generator=FastWords(3))
+    with torch.no_grad():
+        for weight in machine.parameters():
+            weight.normal_()
+    used.renew(machine)
+    used.sweep(sweeps=5)
+    HeatBath(machine, starts[1], generator=FastWords(3)).sweep(sweeps=5)
+    assert torch.equal(*starts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_path_holds_the_states_after_each_sweep(kind):
+    machine = random_machine(kind)
+    betas = [0.0, 0.5, 0.9]
+    starts = [random_bits(5, machine.n_units, like=machine.bias) for _ in "12"]
+    starts[1].copy_(starts[0])
+    at_once, alone = (
+        HeatBath(machine, z, generator=FastWords(3)) for z in starts
+    )
+    path = at_once.anneal(betas)
+    assert path.shape == (3, 5, machine.n_units)
+    assert torch.equal(path[-1], starts[0])
+    # The first ones by a walk that stops there: its words are the same.
+    shorter = alone.anneal(betas[:1])
+    assert torch.isin(shorter, torch.tensor([0.0, 1.0])).all()
+    assert torch.equal(shorter[0], starts[1])

@@ -34,6 +34,9 @@ CHUNK = 2**16
 #: Sweeps that part copies of one state, and follow weights that have moved.
 REFRESH = 50
 
+#: Steps of a walk whose states are weighed at once.
+WEIGHED = 8
+
 #: Half-width of the bracket beyond the two estimates, in standard errors.
 BRACKET_ERRORS = 2.0
 
@@ -223,13 +226,15 @@ def _walk(machine, z, betas, generator):
     On the CPU where the device has no double precision, as Apple's.
     """
     device = "cpu" if z.device.type == "mps" else z.device
-    log_weight = torch.zeros(len(z), dtype=torch.float64, device=device)
-    z = by_units(z)
-    heat_bath = HeatBath(machine, z, generator=generator)
-    for now, then in zip(betas[:-1], betas[1:], strict=True):
-        log_weight += machine.log_ratio(z, now, then).to(device)
-        if then != betas[-1]:  # the last state is weighed, not moved
-            heat_bath.sweep(then)
+    first = machine.log_ratio(z, *betas[:2])
+    log_weight = first.to(device).double()
+    heat_bath = HeatBath(machine, by_units(z), generator=generator)
+    for start in range(1, len(betas) - 1, WEIGHED):
+        path = heat_bath.anneal(betas[start:-1][:WEIGHED])
+        rungs = path.new_tensor(betas[start:][: len(path) + 1])
+        rungs = rungs[:, None, None]  # (steps + 1, 1, 1)
+        log_ratio = machine.log_ratio(path, rungs[:-1], rungs[1:])
+        log_weight += log_ratio.to(device).double().sum(0)
     return log_weight
 
 

@@ -18,9 +18,13 @@ from qbmvae_mini.samplers.base import check_is_sampler
 
 #: Effort of a bracket of log Z, by its name; "rough" leaves tenths of a nat.
 EFFORTS = {
-    "rough": {"chains": 250, "temperatures": 200},
+    "rough": {"chains": 250, "temperatures": 100},
     "full": {"chains": 1000, "temperatures": 1000},
 }
+
+#: Width in nats above which a rough bracket is made anew with twice as many
+#: temperatures; a validation has no use for much wider ones.
+ROUGH_WIDTH = 0.3
 
 #: Seeds what an evaluation draws beside the chains of training.
 FORK_SEED = 0
@@ -177,7 +181,8 @@ class BoltzmannLatent(MultilinearLatent):
         ----------
         effort : {"full", "rough"}
             Chains and temperatures of `qbmvae_mini.estimates.log_z_bracket`;
-            see `EFFORTS`.
+            see `EFFORTS`. A rough bracket wider than `ROUGH_WIDTH` is made
+            anew with twice the temperatures.
 
         Returns
         -------
@@ -210,12 +215,16 @@ class BoltzmannLatent(MultilinearLatent):
         if enumerable(self.machine):
             value = exact_log_z(self.machine)
             return Bracket(value, value, value)
-        return log_z_bracket(
-            self.machine,
-            **EFFORTS[effort],
-            # From the chains, which spares long ones: a validation's own.
-            states=self.sampler.kept_states() if effort == "rough" else None,
-        )
+        if effort == "full":
+            return log_z_bracket(self.machine, **EFFORTS[effort])
+        # From the chains, which spares long ones: a validation's own.
+        states = self.sampler.kept_states()
+        few = EFFORTS[effort]
+        bracket = log_z_bracket(self.machine, **few, states=states)
+        if bracket.upper - bracket.lower < ROUGH_WIDTH:
+            return bracket
+        more = few | {"temperatures": 2 * few["temperatures"]}
+        return log_z_bracket(self.machine, **more, states=states)
 
     def _bracket_is_of_these_weights(self):
         # By value: fused optimisers do not count up a tensor's version.

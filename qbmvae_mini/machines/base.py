@@ -198,15 +198,16 @@ class Machine(nn.Module):
 
         Parameters
         ----------
-        z : Tensor, shape (n, n_units)
-        now, then : float
-            Inverse temperatures.
+        z : Tensor, shape (..., n_units)
+        now, then : float or Tensor, shape (..., 1)
+            Inverse temperatures, of all states or such that they broadcast
+            against `z`.
 
         Returns
         -------
-        Tensor, shape (n,)
+        Tensor, shape (...)
         """
-        return (now - then) * self.energy(z)
+        return ((now - then) * self.energy(z)[..., None]).squeeze(-1)
 
     @torch.no_grad()
     def law(self):

@@ -45,24 +45,77 @@ class Conditional(NamedTuple):
 
         Returns
         -------
-        function : callable
-            Of no argument; gives the fields by the bits of now and the
-            weights of then, a Tensor of shape (n_target, chains).
-        in_place : bool
-            Whether they lie where the target's bits were.
+        FieldsByProduct or FieldsByEdges
         """
-        bias = self.bias[:, None].clone()
-        if isinstance(self.weight, Edges):
-            return lambda: self.weight.sums(units).add_(bias), False
-        weight = self.weight.T.clone(memory_format=torch.contiguous_format)
-        in_place = _apart(self.source, self.target)
-        memory = units[self.target]
-        if not in_place:
-            memory = torch.empty_like(memory)
+        by_edges = isinstance(self.weight, Edges)
+        return (FieldsByEdges if by_edges else FieldsByProduct)(self, units)
+
+    def is_like(self, other):
+        """Whether `other` differs in the values of its weights alone."""
         return (
-            partial(torch.addmm, bias, weight, units[self.source], out=memory),
-            in_place,
+            _same(self.target, other.target)
+            and self.source == other.source
+            and isinstance(self.weight, Edges)
+            == isinstance(other.weight, Edges)
+            and (self.inner is None) == (other.inner is None)
         )
+
+
+class FieldsByProduct:
+    """Fields of some units by a matrix product, in memory of their own.
+
+    Parameters
+    ----------
+    step : Conditional
+    units : Tensor, shape (n_units, chains)
+
+    Attributes
+    ----------
+    in_place : bool
+        Whether the fields lie where the target's bits were.
+    """
+
+    def __init__(self, step, units):
+        self.in_place = _apart(step.source, step.target)
+        memory = units[step.target]
+        if not self.in_place:
+            memory = torch.empty_like(memory)
+        self._bias = step.bias[:, None].clone()
+        weight = step.weight.T
+        self._weight = weight.clone(memory_format=torch.contiguous_format)
+        arguments = (self._bias, self._weight, units[step.source])
+        #: Of no argument; gives the fields by the bits of now.
+        self.now = partial(torch.addmm, *arguments, out=memory)
+
+    def renew(self, step):
+        """Take other weights into the same memory."""
+        self._bias.copy_(step.bias[:, None])
+        self._weight.copy_(step.weight.T)
+
+
+class FieldsByEdges:
+    """Fields of some units of few couplings; see `FieldsByProduct`."""
+
+    in_place = False
+
+    def __init__(self, step, units):
+        self._units = units
+        self.renew(step)
+
+    def renew(self, step):
+        """Take other weights."""
+        self._bias, self._weight = step.bias[:, None], step.weight
+
+    def now(self):
+        """The fields by the bits of now, (n_target, chains)."""
+        return self._weight.sums(self._units).add_(self._bias)
+
+
+def _same(one, other):
+    """Whether two parts of the units are equal slices, or one index."""
+    if isinstance(one, slice) and isinstance(other, slice):
+        return one == other
+    return one is other
 
 
 def _apart(one, other):

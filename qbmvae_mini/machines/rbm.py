@@ -9,6 +9,9 @@ from qbmvae_mini.machines.base import Machine, _as_bits, _small_random
 from qbmvae_mini.machines.graphs import Conditional
 from qbmvae_mini.machines.listing import LayerListing
 
+#: Factors between 1/2 and 2 that single precision can multiply.
+PRODUCT = 100
+
 
 class RBM(Machine):
     """A restricted Boltzmann machine: two layers, couplings only between.
@@ -131,15 +134,23 @@ class RBM(Machine):
         return layer == "left"
 
     def log_ratio(self, z, now, then):
-        """As of any `Machine`, with the right layer summed out, (n,).
+        """As of any `Machine`, with the right layer summed out, (...).
 
         The law of the left one at inverse temperature beta is proportional
         to ``exp(beta (a.v - offset)) prod_j (1 + exp(beta (c_j + v.W_j)))``.
         """
         v, _ = self.split(z)
-        field = torch.addmm(self.c, v, self.W)
-        right = F.softplus(then * field) - F.softplus(now * field)
-        return (then - now) * (v @ self.a - self.offset) + right.sum(-1)
+        field = self.c + v @ self.W
+        # log(1 + exp(x)) = max(x, 0) - log(sigmoid(|x|)), and one logarithm
+        # does for many units: this is where a walk spends its time.
+        linear = v @ self.a - self.offset + field.relu().sum(-1)
+        size = field.abs()
+        factors = (now * size).sigmoid() / (then * size).sigmoid()
+        log_products = [
+            part.prod(-1).log() for part in factors.split(PRODUCT, -1)
+        ]
+        linear = ((then - now) * linear[..., None]).squeeze(-1)
+        return linear + sum(log_products)
 
     @property
     def n_visible(self):

@@ -11,6 +11,7 @@ sweep waits for. So the numbers are cheap ones, made for many sweeps at once
 layer are one piece of memory, and a neighbour's are one row.
 """
 
+import itertools
 import math
 import numbers
 
@@ -88,28 +89,60 @@ class HeatBath:
         self._units = by_units(z).T  # (n_units, chains)
         self._in_place = self._units.data_ptr() == z.data_ptr()
         self._uniforms = Uniforms(words_of(generator, z.device), [], z)
+        self._blocks = []
         self.renew(machine)
 
     def renew(self, machine):
         """Take the weights that the machine has now."""
+        steps = machine.conditionals()
+        if len(steps) == len(self._blocks) and all(
+            block.step.is_like(step)
+            for block, step in zip(self._blocks, steps, strict=True)
+        ):
+            for block, step in zip(self._blocks, steps, strict=True):
+                block.renew(step)
+            return
         self._blocks = [
             (_AtOnce if step.inner is None else _InTurn)(step, self._units)
-            for step in machine.conditionals()
+            for step in steps
         ]
         shapes = [(block.n_target, len(self.z)) for block in self._blocks]
-        if shapes != self._uniforms.shapes:
-            self._uniforms = Uniforms(self._uniforms.words, shapes, self.z)
+        self._uniforms = Uniforms(self._uniforms.words, shapes, self.z)
 
     @torch.no_grad()
     def sweep(self, beta=1.0, *, sweeps=1):
         """Redraw every unit `sweeps` times; `beta` as in `sweep`."""
-        if not self._in_place:
-            self._units.copy_(self.z.T)
         if isinstance(beta, torch.Tensor):
             beta = beta.T  # (1, chains)
-        for draw in self._uniforms.draws(sweeps):
+        self._follow(itertools.repeat(beta, sweeps), sweeps)
+
+    @torch.no_grad()
+    def anneal(self, betas):
+        """Redraw every unit once at each inverse temperature, in order.
+
+        Parameters
+        ----------
+        betas : list of float
+
+        Returns
+        -------
+        Tensor, shape (len(betas), chains, n_units)
+            The states after each sweep.
+        """
+        path = self._units.new_empty(len(betas), *self._units.shape)
+        self._follow(betas, len(betas), path)
+        return path.transpose(1, 2)
+
+    def _follow(self, betas, n, path=None):
+        """`n` sweeps; states are copied to `path`, (n, n_units, chains)."""
+        if not self._in_place:
+            self._units.copy_(self.z.T)
+        draws = self._uniforms.draws(n)
+        for step, (beta, draw) in enumerate(zip(betas, draws, strict=True)):
             for block, u in zip(self._blocks, draw, strict=True):
                 block.redraw(u, beta)
+            if path is not None:
+                path[step] = self._units
         if not self._in_place:
             self.z.copy_(self._units.T)
 
@@ -166,12 +199,18 @@ class _AtOnce:
     """Units that are not coupled to each other, redrawn at once."""
 
     def __init__(self, step, units):
+        self.step = step
         self.n_target = len(step.bias)
-        self._fields, self._in_place = step.fields(units)
+        self._fields = step.fields(units)
+        self._in_place = self._fields.in_place
         self._units, self._target = units, step.target
 
+    def renew(self, step):
+        """Take other weights."""
+        self._fields.renew(step)
+
     def redraw(self, u, beta):
-        field = self._fields()  # (n_target, chains)
+        field = self._fields.now()  # (n_target, chains)
         if not (type(beta) is float and beta == 1.0):
             field.mul_(beta)
         bits = field.sigmoid_().gt_(u)
@@ -183,15 +222,21 @@ class _InTurn:
     """Coupled units, redrawn one after the other, each in all chains."""
 
     def __init__(self, step, units):
+        self.step = step
         self.n_target = len(step.bias)
-        self._fields, _ = step.fields(units)
+        self._fields = step.fields(units)
         self._units, self._target = units, step.target
         self._inner = step.inner.unbind()
         self._zero = units.new_zeros(())  # a Python number is slow to compare
 
+    def renew(self, step):
+        """Take other weights."""
+        self._fields.renew(step)
+        self._inner = step.inner.unbind()
+
     def redraw(self, u, beta):
         # u < sigmoid(beta f) is the same as logit(u) / beta < f.
-        field = self._fields().sub_(u.logit_().div_(beta))
+        field = self._fields.now().sub_(u.logit_().div_(beta))
         rows = zip(field.unbind(), self._inner, strict=True)
         for done, (unit, coupling) in enumerate(rows, 1):
             unit.gt_(self._zero)  # the margin becomes the bit
