@@ -5,7 +5,7 @@ The methods are named as in scvi-tools.
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm  # not a widget: a page that holds one asks the network
 
 from qbmvae_mini.cells.reading import read_cells
 from qbmvae_mini.checks import check_real, check_seed, check_whole

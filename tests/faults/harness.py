@@ -38,7 +38,7 @@ LIMIT = 120
 #: Words that Python, and libraries under ours, say in the place of a sentence.
 RAW = re.compile(
     r"Traceback|object has no attribute|not subscriptable|unhashable|Errno"
-    r"|unexpected keyword|positional argument|NoneType|invalid literal"
+    r"|unexpected keyword|positional argument|'NoneType'|invalid literal"
     r"|list index|Expecting value|codec can't|SafetensorError|h5py|::"
     r"|not iterable|could not convert|shapes .* not aligned|size mismatch"
 )
