@@ -536,7 +536,7 @@ def test_a_key_is_one_name(adata, key):
 
 def test_a_column_that_stands_twice_is_refused(adata):
     adata.obs = pd.concat([adata.obs, adata.obs[["batch"]]], axis=1)
-    with pytest.raises(KeyError, match="no column 'batch' that stands .*once"):
+    with pytest.raises(KeyError, match="has 2 columns 'batch'"):
         read_cells(adata, batch_key="batch")
 
 

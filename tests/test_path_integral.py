@@ -138,7 +138,7 @@ def test_integrated_log_partition_is_covered_by_its_error():
 def test_the_same_integral_without_draws_is_exact():
     """Quadrature alone: its error is far below that of sampling."""
 
-    class Exact:
+    class Exact(PathIntegralSampler):
         def sample_paths(self, machine, n):
             flips = machine.transverse_magnetisation().detach()
             return None, (machine.gamma * flips).expand(n, 1)
