@@ -13,6 +13,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import scipy.sparse
+
 from qbmvae_mini.models import saving
 from qbmvae_mini.vae.storage import lock, sync_folder
 
@@ -32,7 +34,7 @@ def read_h5ad(path):
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
-        return anndata.read_h5ad(path)
+        adata = anndata.read_h5ad(path)
     except MemoryError:
         raise
     except Exception as error:  # of many kinds, by h5py and by anndata
@@ -42,6 +44,16 @@ def read_h5ad(path):
             f"{str(path)!r} cannot be read as an .h5ad file; open it with "
             "anndata.read_h5ad to see why"
         ) from error
+    raw = [] if adata.raw is None else [adata.raw.X]
+    for matrix in (adata.X, *adata.layers.values(), *raw):
+        # SciPy takes genes of such a matrix from memory that is none of its.
+        if scipy.sparse.issparse(matrix) and len(matrix.data) != matrix.nnz:
+            raise ValueError(
+                f"{str(path)!r} holds a broken sparse matrix: of "
+                f"{len(matrix.data)} stored numbers its rows name "
+                f"{matrix.nnz}; make the file anew"
+            )
+    return adata
 
 
 def find_counts(adata, place):
