@@ -27,6 +27,7 @@ WIDEST_BRACKET = 0.4
 MAX_GRADIENT_NORM = 20.0
 
 
+@torch.enable_grad()
 def fit(
     vae,
     cells,
