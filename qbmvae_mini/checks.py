@@ -1,14 +1,37 @@
 """The checks that every room uses: one a kind of argument."""
 
 import datetime
+import itertools
 import math
 import numbers
+import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
 
+_PACKAGE = Path(__file__).parent
+
 #: PyTorch takes no larger seed.
 MAX_SEED = 2**63 - 1
+
+
+def warn(message):
+    """Warn, and name the line outside this package that led here.
+
+    A line of ours would tell readers nothing, and Python would show the
+    warning once for all of theirs.
+    """
+    frame, outside = sys._getframe(1), 2
+    for level in itertools.count(2):
+        if frame is None:
+            break
+        # To the outermost of ours: decorators of others lie between them.
+        if Path(frame.f_code.co_filename).is_relative_to(_PACKAGE):
+            outside = level + 1
+        frame = frame.f_back
+    warnings.warn(message, stacklevel=outside)
 
 
 def check_whole(name, value, least):

@@ -303,9 +303,10 @@ def test_no_sweeps_and_no_nodes_are_refused():
 
 def test_many_qubits_come_with_a_warning_about_time():
     machine = QuantumBoltzmannMachine(BoltzmannMachine(65), 0.5)
-    with pytest.warns(UserWarning, match="of 65 qubits is slow: the time"):
+    with pytest.warns(UserWarning, match="of 65 qubits is slow: the time") as w:
         draws = PathIntegralSampler(1).sample(machine, 2)
     assert draws.shape == (2, 65)
+    assert w[0].filename == __file__
 
 
 def test_a_field_too_strong_for_the_slices_of_time():

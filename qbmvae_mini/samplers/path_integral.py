@@ -8,13 +8,11 @@ mean energy along the way, the states at time 0 follow the quantum law
 field alone can be simulated on a classical computer.
 """
 
-import warnings
-
 import dimod
 import torch
 from dwave.samplers import PathIntegralAnnealingSampler
 
-from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.checks import check_seed, check_whole, warn
 from qbmvae_mini.machines.base import check_quantum
 from qbmvae_mini.samplers.numbered_calls import NumberedCalls
 
@@ -125,9 +123,8 @@ def _check_field(machine):
             "the slices of time are too few for its breaks, use a weaker field"
         )
     if machine.n_units > SLOW_QUBITS:
-        warnings.warn(
+        warn(
             f"path-integral Monte Carlo of {machine.n_units} qubits is slow: "
             f"the time of a draw grows as the square of their number, and "
-            f"{SLOW_QUBITS} already take milliseconds",
-            stacklevel=4,
+            f"{SLOW_QUBITS} already take milliseconds"
         )

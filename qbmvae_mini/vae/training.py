@@ -4,13 +4,12 @@ Lightning Fabric brings device and precision; the loop is ours.
 """
 
 import math
-import warnings
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from qbmvae_mini.checks import check_real, check_seed, check_whole
+from qbmvae_mini.checks import check_real, check_seed, check_whole, warn
 from qbmvae_mini.vae.checkpoints import Checkpoint, TrainingState
 from qbmvae_mini.vae.surroundings import one_process, seeded
 
@@ -280,7 +279,7 @@ class _Training:
         vague = not self.kl_weight * width <= WIDEST_BRACKET
         known = [e for e in self.state.history if "validation" in e]
         if vague and all(e["validation"] is not None for e in known):
-            warnings.warn(_too_vague(epoch, width), stacklevel=7)
+            warn(_too_vague(epoch, width))
         score = None if vague else self._score(epoch)
         # During the warm-up the score is not what is trained.
         chosen = score is not None and self._risen(epoch) == 1
