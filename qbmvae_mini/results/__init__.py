@@ -1,32 +1,46 @@
-"""The results table: models x studies x splits, one row each.
+"""Two tables of results, and the command that makes them.
 
-``make results`` makes the rows of ``data/results/scores.csv`` that are
-missing. It may be stopped and started again, and rows that are there are kept
-until others are asked for (``python -m qbmvae_mini.results --help``). Each
-row records which code made it, and where. Chapters read the table, work one
-row out again and compare.
+``make results`` makes the rows that are missing. It may be stopped and started
+again, and rows that are there are kept until others are asked for (``python
+-m qbmvae_mini.results --help``). Each row records which code made it, and
+where. Chapters read the tables, work one row out again and compare.
 
-A model of the table is an entry of `MODELS`, and that is all of it. Our
+A model of the tables is an entry of `MODELS`, and that is all of it. Our
 models train with the same encoder, decoder, likelihood, optimiser, patience
 and budget; only the latent differs. scVI trains as scvi-tools has it. A split
 is 70 / 10 / 20 per cent of the cells for training, early stopping and test.
-The dropout of a model on a bundled set is the one that the validation cells
-of split 0 like best; variants of a model take over its dropout, and so does
-the model on a study that is made of that set. Test cells are scored once, by
-what was chosen. One fit serves the likelihood and all tasks.
+
+``searches.csv`` holds every fit of the searches: models by recipes, on the
+training cells of split 0. A family's first model tries all recipes, the
+others those that it likes. Two rules pick a fit for each family: the highest
+validation, and the highest among those that keep their marker genes. What is
+picked is trained on all splits and scored once on the test cells of each:
+``scores.csv``. Variants of a model, and models on a study that is made of a
+bundled set, take over what is chosen there.
 
 - `catalogue`: models and rivals; `rivals`: those that are none of ours.
 - `studies`: which cells are compared, and what is asked of them.
+- `searches`: what they try and what each rule picks.
 - `jobs`: which fits are wanted; `workers`: the processes that make them.
 - `rows`: one fit and its rows; `scores`: those of the tasks.
-- `table`: read, written, compared; `provenance`: what a row records.
+- `table`: files; `comparison`: rows by name, and intervals of differences.
+- `provenance`: what a row records.
 """
 
 from qbmvae_mini.results.catalogue import (
-    DROPOUTS,
     MODELS,
+    RECIPES,
     TASK_MODELS,
+    Afterwards,
     Model,
+    Recipe,
+    families,
+)
+from qbmvae_mini.results.comparison import (
+    load,
+    load_searches,
+    paired_interval,
+    verdict,
 )
 from qbmvae_mini.results.rows import (
     SAMPLES,
@@ -34,6 +48,7 @@ from qbmvae_mini.results.rows import (
     compute_rows,
     fit_model,
 )
+from qbmvae_mini.results.searches import RULES, WORST_FACTOR
 from qbmvae_mini.results.studies import (
     DATASETS,
     SPLITS,
@@ -45,35 +60,32 @@ from qbmvae_mini.results.studies import (
     split_cells,
     split_study,
 )
-from qbmvae_mini.results.table import (
-    load,
-    paired_interval,
-    table_path,
-    verdict,
-    with_best,
-)
 
 __all__ = [
     "DATASETS",
-    "DROPOUTS",
     "MODELS",
+    "RECIPES",
+    "RULES",
     "SAMPLES",
     "SPLITS",
     "STUDIES",
     "TASK_MODELS",
     "TEST",
     "VALIDATION",
+    "WORST_FACTOR",
+    "Afterwards",
     "Model",
+    "Recipe",
     "Study",
     "compute_row",
     "compute_rows",
+    "families",
     "fit_model",
     "load",
     "load_cells",
+    "load_searches",
     "paired_interval",
     "split_cells",
     "split_study",
-    "table_path",
     "verdict",
-    "with_best",
 ]

@@ -1,23 +1,71 @@
-"""What is compared: one entry a model says all that the table knows of it."""
+"""What is compared: one entry a model says all that the tables know of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from qbmvae_mini.latents import (
     BernoulliLatent,
+    BernoulliMixtureLatent,
     BoltzmannLatent,
     GaussianLatent,
     MixtureLatent,
+    SigmoidBeliefLatent,
 )
 from qbmvae_mini.machines.boltzmann import BoltzmannMachine
 from qbmvae_mini.machines.rbm import RBM
 from qbmvae_mini.models import controls
-from qbmvae_mini.results.rivals import Noise, PrincipalComponents, ScVI
-from qbmvae_mini.results.studies import DATASETS, TEST, VALIDATION
+from qbmvae_mini.results.rivals import (
+    Harmony,
+    Noise,
+    PrincipalComponents,
+    ScVI,
+)
+from qbmvae_mini.results.studies import DATASETS
 from qbmvae_mini.samplers import DimodSampler, GibbsSampler
 
-#: Tried by a model on every bundled set.
-DROPOUTS = (0.1, 0.3, 0.5)
+
+class Recipe(NamedTuple):
+    """How a network is kept from learning its training cells by heart.
+
+    Parameters
+    ----------
+    encoder_dropout, decoder_dropout : float
+        Shares of the hidden units.
+    weight_decay : float
+        Of the decoder's last layer, see `CellVAE.fit`.
+    """
+
+    encoder_dropout: float
+    decoder_dropout: float
+    weight_decay: float
+
+    @property
+    def words(self):
+        """The three numbers as the tables have them."""
+        return "/".join(f"{number:g}" for number in self)
+
+    @classmethod
+    def of(cls, words):
+        """The recipe that these `words` stand for."""
+        return cls(*map(float, words.split("/")))
+
+
+#: Tried by the first model of each family on every bundled set.
+RECIPES = (
+    Recipe(0.1, 0.1, 0),
+    Recipe(0.3, 0.3, 0),
+    Recipe(0.5, 0.5, 0),
+    Recipe(0.3, 0, 0),
+    Recipe(0.3, 0, 0.2),
+    Recipe(0.5, 0, 0.2),
+)
+
+#: scVI has no dropout in its decoder, and its trainer decays all weights.
+SCVI_RECIPES = tuple(Recipe(dropout, 0, 0) for dropout in (0.1, 0.3, 0.5))
+
+#: Of what has nothing to be kept from.
+NO_RECIPE = Recipe(0, 0, 0)
 
 #: Given to `CellVAE.fit` for every model alike.
 FIT = {"max_epochs": 1000}
@@ -25,24 +73,51 @@ FIT = {"max_epochs": 1000}
 #: Neighbours of a unit in the sparse machine: a quarter of the RBM's pairs.
 DEGREE = 8
 
+#: Draws of the prior for a gradient, and sweeps between them: all machines
+#: get the same effort.
+CHAINS, SWEEPS = 256, 5
+
+
+@dataclass(frozen=True)
+class Afterwards:
+    """Another prior, fitted to the codes of a finished model.
+
+    Parameters
+    ----------
+    latent : callable
+        Seed -> latent of the same codes.
+    family : str
+    every_split : bool
+        See `Model`.
+    """
+
+    latent: Callable
+    family: str
+    every_split: bool = False
+
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the table, or a rival that is none of ours.
+    """A model of the tables, or a rival that is none of ours.
 
     Parameters
     ----------
     latent : callable, optional
         Seed -> the latent of a `CellVAE`.
     rival : callable, optional
-        Training cells, batch column, dropout and seed -> a rival that is
+        Training cells, batch column, recipe and seed -> a rival that is
         ready. Either this or `latent`.
+    family : str, optional
+        The family in whose search it takes part.
+    recipes : tuple of Recipe
+        Those that its search tries.
+    recipes_of : str, optional
+        The model whose best recipes it takes over instead.
+    every_split : bool
+        Whether it gets rows on all splits of the bundled sets, also where
+        its family prefers another.
     trained : bool
         Whether it is: what is not has an embedding alone.
-    dropouts : tuple of float
-        Those that its search on split 0 tries.
-    dropout_of : str, optional
-        The model whose dropout it takes over instead of a search.
     kl_weight : float
         Of the training. A prior without weight has no likelihood.
     datasets : sequence of str
@@ -55,46 +130,52 @@ class Model:
         Whether the energy of its codes is tried as an order of cells.
     package : str, optional
         Module of the extra ``baselines`` that it calls.
-    family : str, optional
-        Name of the rows of the family's best; see `with_best`.
-    derived : mapping of str to callable
-        Rows of a bundled set that the finished model gives without its
+    afterwards : mapping of str to Afterwards
+        Rows that the finished model gives with other priors.
+    controls : mapping of str to callable
+        Rows of a bundled set that the finished model gives without any
         training: name -> function of model and seed.
     """
 
     latent: Callable | None = None
     rival: Callable | None = None
+    family: str | None = None
+    recipes: tuple = RECIPES
+    recipes_of: str | None = None
+    every_split: bool = False
     trained: bool = True
-    dropouts: tuple = DROPOUTS
-    dropout_of: str | None = None
     kl_weight: float = 1
     datasets: tuple = tuple(DATASETS)
     embeds: bool = False
     other_studies: bool = False
     energy: bool = False
     package: str | None = None
-    family: str | None = None
-    derived: Mapping = field(default_factory=dict)
+    afterwards: Mapping = field(default_factory=dict)
+    controls: Mapping = field(default_factory=dict)
+
+
+def _gibbs(seed):
+    return GibbsSampler(chains=CHAINS, sweeps=SWEEPS, seed=seed)
 
 
 def _rbm(relaxation="straight-through"):
     def make(seed):
-        sampler = GibbsSampler(chains=256, sweeps=5, seed=seed)
-        return BoltzmannLatent(
-            RBM(32, 32, seed=seed), sampler, relaxation=relaxation
-        )
+        machine = RBM(32, 32, seed=seed)
+        return BoltzmannLatent(machine, _gibbs(seed), relaxation=relaxation)
 
     return make
 
 
 def _on_graph(edges):
     def make(seed):
-        # Coupled units are redrawn in turn, so a sweep costs more.
-        sampler = GibbsSampler(chains=128, sweeps=2, seed=seed)
         machine = BoltzmannMachine(64, edges(), seed=seed)
-        return BoltzmannLatent(machine, sampler)
+        return BoltzmannLatent(machine, _gibbs(seed))
 
     return make
+
+
+def _all_pairs():
+    return None
 
 
 def _regular_graph():
@@ -112,45 +193,55 @@ def _by_neal(seed):
 
 def _gaussian(n_latent, **facts):
     return Model(
-        lambda seed: GaussianLatent(n_latent), family="best Gaussian", **facts
+        lambda seed: GaussianLatent(n_latent), family="Gaussian", **facts
     )
+
+
+def _mixture(components):
+    return lambda seed: MixtureLatent(32, components, seed=seed)
+
+
+def _bernoulli_mixture(components):
+    return lambda seed: BernoulliMixtureLatent(64, components, seed=seed)
+
+
+def _variant(latent, base):
+    """Another prior of a family, with the recipes that its first one likes."""
+    return Model(latent, family=MODELS[base].family, recipes_of=base)
 
 
 def _relaxed(relaxation):
     """A straight-through model's variant, which costs several times as much."""
     return Model(
-        _rbm(relaxation), dropout_of="Boltzmann 32+32", datasets=("pbmc68k",)
+        _rbm(relaxation), recipes_of="Boltzmann 32+32", datasets=("pbmc68k",)
     )
 
 
 def _scvi(n_latent, **facts):
-    def make(cells, batch_key, dropout, seed):
+    def make(cells, batch_key, recipe, seed):
         return ScVI(
-            cells, n_latent, batch_key=batch_key, dropout=dropout, seed=seed
+            cells,
+            n_latent,
+            batch_key=batch_key,
+            dropout=recipe.encoder_dropout,
+            seed=seed,
         ).fit()
 
-    return Model(rival=make, embeds=True, package="scvi", **facts)
+    return Model(
+        rival=make, family="scVI", embeds=True, package="scvi", **facts
+    )
 
 
-def _untrained(make):
+def _untrained(make, **facts):
     """A rival without training, on the bundled sets that have a task."""
     return Model(
         rival=make,
         trained=False,
-        dropouts=(0.0,),
+        recipes=(NO_RECIPE,),
         datasets=("pancreas", "immune"),
         embeds=True,
         other_studies=True,
-    )
-
-
-def _refitted(vae, seed):
-    return controls.refit_prior(
-        vae,
-        _rbm()(seed),
-        validation=VALIDATION / (1 - TEST),
-        progress=False,
-        **FIT,
+        **facts,
     )
 
 
@@ -159,41 +250,85 @@ def _refitted(vae, seed):
 MODELS = {
     "Boltzmann 32+32": Model(
         _rbm(),
+        family="Boltzmann",
         embeds=True,
         other_studies=True,
         energy=True,
-        derived={
+        controls={
             "Boltzmann 32+32, shuffled W": controls.shuffle_couplings,
             "Boltzmann 32+32, random W": controls.randomise_couplings,
         },
     ),
-    "Gaussian 10": _gaussian(10),
-    "Gaussian 20": _gaussian(20),
-    "Gaussian 32": _gaussian(32, embeds=True, other_studies=True),
-    "Gaussian 64": _gaussian(64),
+    "Gaussian 32": _gaussian(
+        32,
+        embeds=True,
+        other_studies=True,
+        afterwards={
+            "Gaussian 32, mixture afterwards": Afterwards(
+                _mixture(50), "Gaussian mixture"
+            )
+        },
+    ),
     "Mixture 32": Model(
-        lambda seed: MixtureLatent(32, seed=seed),
+        _mixture(50),
+        family="Gaussian mixture",
         embeds=True,
         other_studies=True,
     ),
     "Bernoulli 64": Model(
         lambda seed: BernoulliLatent(64),
-        derived={"Bernoulli 64, RBM afterwards": _refitted},
+        family="Bernoulli",
+        afterwards={
+            "Bernoulli 64, RBM afterwards": Afterwards(
+                _rbm(), "Boltzmann", every_split=True
+            ),
+            "Bernoulli 64, mixture afterwards": Afterwards(
+                _bernoulli_mixture(50), "Bernoulli mixture"
+            ),
+            "Bernoulli 64, belief network afterwards": Afterwards(
+                lambda seed: SigmoidBeliefLatent(64), "belief network"
+            ),
+        },
     ),
-    "Boltzmann dense 64": Model(
-        _on_graph(lambda: None), dropout_of="Boltzmann 32+32"
+    "Bernoulli mixture 64": Model(
+        _bernoulli_mixture(50), family="Bernoulli mixture"
     ),
-    "Boltzmann sparse 64": Model(
-        _on_graph(_regular_graph), dropout_of="Boltzmann 32+32"
+    "Belief network 64": Model(
+        lambda seed: SigmoidBeliefLatent(64), family="belief network"
     ),
+    "scVI 32": _scvi(32, recipes=SCVI_RECIPES, other_studies=True),
+    "Noise 32": _untrained(
+        lambda cells, batch_key, recipe, seed: Noise(cells, 32, seed)
+    ),
+    "PCA 32": _untrained(
+        lambda cells, batch_key, recipe, seed: PrincipalComponents(cells, 32)
+    ),
+    "Harmony 32": _untrained(
+        lambda cells, batch_key, recipe, seed: Harmony(cells, 32, batch_key),
+        package="harmonypy",
+    ),
+}
+MODELS |= {
+    "Gaussian 10": _variant(lambda seed: GaussianLatent(10), "Gaussian 32"),
+    "Gaussian 64": _variant(lambda seed: GaussianLatent(64), "Gaussian 32"),
+    "Mixture 32, 10 components": _variant(_mixture(10), "Mixture 32"),
+    "Mixture 32, 100 components": _variant(_mixture(100), "Mixture 32"),
+    "Boltzmann dense 64": _variant(_on_graph(_all_pairs), "Boltzmann 32+32"),
+    "Boltzmann sparse 64": _variant(
+        _on_graph(_regular_graph), "Boltzmann 32+32"
+    ),
+    "Bernoulli mixture 64, 100 components": _variant(
+        _bernoulli_mixture(100), "Bernoulli mixture 64"
+    ),
+    "scVI 10": _scvi(10, recipes_of="scVI 32"),
     "Boltzmann 32+32, KL weight 0": Model(
         _rbm(),
-        dropout_of="Boltzmann 32+32",
+        recipes_of="Boltzmann 32+32",
         kl_weight=0,
         datasets=("pancreas", "immune"),
     ),
     "Boltzmann 32+32, neal": Model(
-        _by_neal, dropout_of="Boltzmann 32+32", datasets=("pbmc68k",)
+        _by_neal, recipes_of="Boltzmann 32+32", datasets=("pbmc68k",)
     ),
     "Boltzmann 32+32, score function": _relaxed("score function"),
     "Boltzmann 32+32, binary concrete": _relaxed("binary concrete"),
@@ -201,37 +336,24 @@ MODELS = {
     "Boltzmann 32+32, overlapping exponentials": _relaxed(
         "overlapping exponentials"
     ),
-    "scVI 10": _scvi(10, dropouts=(0.1,)),  # at its defaults
-    "scVI 32": _scvi(32, other_studies=True),
-    "PCA 32": _untrained(
-        lambda cells, batch_key, dropout, seed: PrincipalComponents(cells, 32)
-    ),
-    "Noise 32": _untrained(
-        lambda cells, batch_key, dropout, seed: Noise(cells, 32, seed)
-    ),
 }
 
 #: What embeds cells for the tasks.
 TASK_MODELS = tuple(name for name, model in MODELS.items() if model.embeds)
 
-#: Name of a row -> the model that gives it, itself or derived.
-SOURCES = {name: name for name in MODELS} | {
-    row: name for name, model in MODELS.items() for row in model.derived
+#: Name of a row -> the model that is trained for it.
+SOURCES = {
+    row: name
+    for name, model in MODELS.items()
+    for row in (name, *model.afterwards, *model.controls)
 }
 
 
-def entry_of(row):
-    """The model behind a row; what is derived has no scores of tasks."""
-    model = MODELS[SOURCES[row]]
-    if row in MODELS:
-        return model
-    return replace(model, embeds=False, energy=False, derived={})
-
-
 def families():
-    """Name of a family's best -> the models of which validation picks one."""
+    """Family -> names of the rows that take part in its search."""
     found = {}
     for name, model in MODELS.items():
-        if model.family is not None:
-            found.setdefault(model.family, []).append(name)
+        for row, entry in {name: model, **model.afterwards}.items():
+            if entry.family is not None:
+                found.setdefault(entry.family, []).append(row)
     return found

@@ -1,4 +1,4 @@
-"""The command line that fills the table.
+"""The command line that fills the tables.
 
 ::
 
@@ -8,7 +8,8 @@
 
 Rows that are there stay until their replacement is made. Each fit's rows are
 written as soon as they are there, so that the command may be stopped with
-Ctrl-C and called again.
+Ctrl-C and called again. What a search decides is known when it is over, so
+fits come up as the work goes on.
 """
 
 import argparse
@@ -20,18 +21,12 @@ import sys
 
 from tqdm import tqdm
 
-from qbmvae_mini.results.catalogue import SOURCES
-from qbmvae_mini.results.jobs import (
-    choices,
-    dropouts_of,
-    seconds,
-    wanted,
-    with_choosers,
-)
+from qbmvae_mini.results.catalogue import MODELS, SOURCES, families
+from qbmvae_mini.results.jobs import seconds, wanted
 from qbmvae_mini.results.provenance import provenance
-from qbmvae_mini.results.rows import compute_rows
+from qbmvae_mini.results.rows import compute
 from qbmvae_mini.results.studies import STUDIES
-from qbmvae_mini.results.table import KEY, check_writable, merge, read_rows
+from qbmvae_mini.results.table import SCORES, SEARCHES
 from qbmvae_mini.results.workers import Workers
 
 #: Statuses of a process that a signal has ended.
@@ -39,7 +34,7 @@ INTERRUPTED, TERMINATED = 130, 143
 
 
 def main(argv=None):
-    """Make what is missing of the table, or what is named.
+    """Make what is missing of the tables, or what is named.
 
     Parameters
     ----------
@@ -54,32 +49,127 @@ def main(argv=None):
     """
     arguments = _parser().parse_args(argv)
     try:
-        jobs = _asked(arguments)
-        rows = read_rows()
+        asked = Asked(arguments)
+        rows = Rows()
         if arguments.list:
-            _list(jobs, rows)
+            _list(asked, rows)
             return 0
-        todo = [job for job in jobs if arguments.again or _missing(job, rows)]
-        check_writable()
+        for table in (SEARCHES, SCORES):
+            table.check_writable()
     except (OSError, ValueError) as error:
         return _say(error, 2)
-    todo = with_choosers(todo, rows)
-    print(f"{len(rows)} rows are there, {len(todo)} fits to go", flush=True)
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
-        return fill(todo, again=arguments.again) if todo else 0
+        return fill(asked, again=arguments.again)
     except KeyboardInterrupt:
         return _say("stopped; the rows that were done are written", INTERRUPTED)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def fill(todo, *, again=False, compute=compute_rows, processes=None):
+class Asked:
+    """Which of the wanted jobs the options name, and what these need.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or nothing is made of what is named.
+    """
+
+    def __init__(self, arguments):
+        members = families()
+        names = _known("model", arguments.model, [*SOURCES, *members])
+        self._studies = _known("dataset", arguments.dataset, STUDIES)
+        self._splits = arguments.split
+        #: Rows that are fitted; a family is all of its members.
+        self._rows = {
+            row for name in names for row in members.get(name, [name])
+        }
+        models = {SOURCES[row] for row in self._rows}
+        self._searched = models | {MODELS[m].recipes_of for m in models}
+        made = {s: [m for m in models if _is_made(s, m)] for s in STUDIES}
+        if not any(made[study] for study in self._studies):
+            there = [study for study, some in made.items() if some]
+            raise ValueError(
+                f"{', '.join(arguments.model)} is not made on "
+                f"{', '.join(arguments.dataset)}; it is made on "
+                f"{', '.join(there)}"
+            )
+        known = {n for s in self._studies for n in STUDIES[s].splits}
+        strange = set(self._splits or []) - known
+        if strange:
+            raise ValueError(
+                f"there is no split {min(strange)}: choose of "
+                f"{', '.join(map(str, sorted(known)))}"
+            )
+
+    def jobs(self, rows):
+        """The jobs that are known by now, searches first."""
+        return [job for job in wanted(rows.searches) if self._includes(job)]
+
+    def _includes(self, job):
+        if job.searches:
+            needed = {STUDIES[s].recipe_of or s for s in self._studies}
+            return job.study in needed and job.name in self._searched
+        return (
+            job.study in self._studies
+            and (self._splits is None or job.split in self._splits)
+            and not self._rows.isdisjoint(job.rows)
+        )
+
+
+class Rows:
+    """The rows of both tables, and those that could not be written yet."""
+
+    def __init__(self):
+        self.searches, self.scores = SEARCHES.read(), SCORES.read()
+        self._unwritten = {SEARCHES: [], SCORES: []}
+
+    def has(self, job):
+        """Whether all rows of a job are there."""
+        rows = self.searches if job.searches else self.scores
+        return all(key in rows for key in job.keys)
+
+    @property
+    def unwritten(self):
+        """Rows that no file has taken."""
+        return [row for rows in self._unwritten.values() for row in rows]
+
+    def add(self, job, made):
+        """Keep the rows of a job until they are written."""
+        self._unwritten[SEARCHES if job.searches else SCORES] += made
+
+    def write(self):
+        """Write what there is; what fails is there for the next time."""
+        self.searches = self._written(SEARCHES, self.searches)
+        self.scores = self._written(SCORES, self.scores)
+
+    def _written(self, table, rows):
+        waiting = self._unwritten[table]
+        if not waiting:
+            return rows
+        try:
+            rows = table.merge(waiting)
+            waiting.clear()
+        except (OSError, ValueError) as error:  # the next row tries again
+            tqdm.write(f"not written yet: {error}", file=sys.stderr)
+            rows = rows | {
+                table.key_of(row): {k: str(v) for k, v in row.items()}
+                for row in waiting
+            }
+        return rows
+
+
+def fill(asked, *, again=False, compute=compute, processes=None):
     """Work the jobs out in processes, and write each one's rows at once.
 
     Parameters
     ----------
-    todo : list of Job
+    asked : Asked
     again : bool
         Whether jobs whose rows are there are made all the same.
     compute : callable
@@ -92,44 +182,38 @@ def fill(todo, *, again=False, compute=compute_rows, processes=None):
     int
         0, or 1 if a job has failed; what failed is said.
     """
-    todo, made_by, problems, unwritten = list(todo), provenance(), [], []
-    rows = read_rows()
-    before = choices(rows)
-    # A choice that is made again counts when it is there.
-    pending = {job[:2] for job in todo if job.searches}
+    rows, made_by = Rows(), provenance()
+    begun, problems = set(), []
+
+    def todo():
+        jobs = [job for job in asked.jobs(rows) if job not in begun]
+        if again:  # not by a choice that is about to be made again
+            searches = [job for job in jobs if job.searches]
+            pending = searches or any(job.searches for job in running)
+            return searches if pending else jobs
+        return [job for job in jobs if not rows.has(job)]
 
     def keep(done):
-        nonlocal rows
         for job, made, problem in done:
+            running.discard(job)
             if problem is not None:
                 problems.append((job, problem))
-            unwritten.extend(row | made_by for row in made or [])
-            pending.discard(job[:2])
-        try:
-            rows = merge(unwritten)
-            unwritten.clear()
-        except (OSError, ValueError) as error:  # the next row tries again
-            bar.write(f"not written yet: {error}", file=sys.stderr)
-            rows |= {tuple(row[name] for name in KEY): row for row in unwritten}
+            rows.add(job, [row | made_by for row in made or []])
+        rows.write()
 
-    with (
-        Workers(compute, processes or os.cpu_count()) as workers,
-        tqdm(total=len(todo), unit="fit") as bar,
-    ):
+    running = set()
+    count = processes or os.cpu_count()
+    with Workers(compute, count) as workers, tqdm(unit="fit") as bar:
         try:
             while True:
-                chosen = {
-                    place: dropout
-                    for place, dropout in choices(rows).items()
-                    if place not in pending
-                }
-                if not again:  # another process may have made some
-                    todo = [job for job in todo if _missing(job, rows)]
-                for job in list(todo):
-                    dropouts = dropouts_of(job, chosen)
-                    if dropouts is not None and workers.has_room:
-                        workers.give(job, dropouts)
-                        todo.remove(job)
+                waiting = todo()
+                for job in waiting:
+                    if workers.has_room:
+                        workers.give(job)
+                        begun.add(job)
+                        running.add(job)
+                bar.total = len(begun.union(waiting))
+                bar.refresh()
                 if not workers.busy:
                     break
                 done = workers.finished()
@@ -137,12 +221,9 @@ def fill(todo, *, again=False, compute=compute_rows, processes=None):
                 bar.update(len(done))
         finally:
             done = workers.finished(timeout=0) if workers.busy else []
-            if done or unwritten:
+            if done or rows.unwritten:
                 keep(done)
-    problems += [
-        (job, "the fit that chooses its dropout failed") for job in todo
-    ]
-    return _told(problems, unwritten, before, rows)
+    return _told(problems, rows.unwritten)
 
 
 def _parser():
@@ -169,34 +250,11 @@ def _parser():
     return parser
 
 
-def _asked(arguments):
-    """The jobs that the options name.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or nothing is made of what is named.
-    """
-    models = _known("model", arguments.model, SOURCES)
-    studies = _known("dataset", arguments.dataset, STUDIES)
-    models = {SOURCES[name] for name in models}
-    named = [
-        job for job in wanted() if job.model in models and job.study in studies
-    ]
-    if not named:
-        there = dict.fromkeys(j.study for j in wanted() if j.model in models)
-        raise ValueError(
-            f"{', '.join(arguments.model)} is not made on "
-            f"{', '.join(arguments.dataset)}; it is made on {', '.join(there)}"
-        )
-    splits = sorted({job.split for job in named})
-    strange = set(arguments.split or []).difference(splits)
-    if strange:
-        raise ValueError(
-            f"there is no split {min(strange)}: choose of "
-            f"{', '.join(map(str, splits))}"
-        )
-    return [job for job in named if job.split in (arguments.split or splits)]
+def _is_made(study, model):
+    entry = MODELS[model]
+    if study in entry.datasets:
+        return True
+    return STUDIES[study].recipe_of is not None and entry.other_studies
 
 
 def _known(what, names, known):
@@ -211,54 +269,48 @@ def _known(what, names, known):
     return names or list(known)
 
 
-def _missing(job, rows):
-    return any(key not in rows for key in job.keys)
-
-
-def _list(jobs, rows):
+def _list(asked, rows):
     """A line a study and model, and the minutes that are missing."""
     there = missing = total = 0
     unknown = False
-    for study, model in dict.fromkeys(job[:2] for job in jobs):
-        splits = [job for job in jobs if job[:2] == (study, model)]
-        absent = [job for job in splits if _missing(job, rows)]
-        line = f"{study:20} {model:42} {len(splits) - len(absent)}"
-        line += f" of {len(splits)} splits"
-        costs = [seconds(job, rows) for job in absent]
+    groups = {}
+    for job in asked.jobs(rows):
+        what = "search" if job.searches else "splits"
+        groups.setdefault((job.study, job.name, what), []).append(job)
+    for (study, name, what), jobs in groups.items():
+        absent = [job for job in jobs if not rows.has(job)]
+        line = f"{study:20} {name:42} {what} {len(jobs) - len(absent)}"
+        line += f" of {len(jobs)} fits"
+        costs = [seconds(job, rows.searches, rows.scores) for job in absent]
         if absent:
-            numbers = ", ".join(str(job.split) for job in absent)
             known = sum(cost or 0 for cost in costs) / 60
-            line += f", missing {numbers}: {known:.1f} minutes"
+            line += f", {len(absent)} missing: {known:.1f} minutes"
             line += " and more" if None in costs else ""
             total += known
         print(line)
         unknown |= None in costs
-        there += sum(key in rows for job in splits for key in job.keys)
+        there += len(jobs) - len(absent)
         missing += len(absent)
     print(
-        f"{there} rows are there, {missing} fits are missing: about "
+        f"{there} fits are there, {missing} are missing: about "
         f"{total:.0f} minutes of one core's training"
         + (", and more that nobody has timed" if unknown else "")
     )
 
 
-def _told(problems, unwritten, before, rows):
+def _told(problems, unwritten):
     """Say what went wrong, a sentence a cause; the status that this gives."""
     causes = {}
     for job, problem in problems:
         causes.setdefault(problem, []).append(job)
     for problem, jobs in causes.items():
-        study, model, split = jobs[0]
+        first = jobs[0]
+        where = "search" if first.searches else f"split {first.split}"
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-        _say(f"{model} on {study}, split {split}{more} failed: {problem}", 1)
-    for place, dropout in choices(rows).items():
-        if before.get(place, dropout) != dropout:
-            _say(
-                f"the search of {place[1]} on {place[0]} now chooses dropout "
-                f"{dropout:g} and not {before[place]:g}: make its other rows "
-                "and its variants --again, too",
-                1,
-            )
+        _say(
+            f"{first.name} on {first.study}, {where}{more} failed: {problem}",
+            1,
+        )
     if unwritten:
         _say(
             f"{len(unwritten)} rows could not be written; here they are, to "

@@ -1,125 +1,102 @@
-"""Which fits the table wants, in which order, and which are missing."""
+"""Which fits the tables want, in which order, and which are missing."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from qbmvae_mini.results.catalogue import MODELS
-from qbmvae_mini.results.rows import rows_of
+from qbmvae_mini.results.catalogue import MODELS, SOURCES, Recipe
+from qbmvae_mini.results.searches import (
+    picks,
+    recipes_to_try,
+    searched_rows,
+)
 from qbmvae_mini.results.studies import DATASETS, STUDIES
 
 
 class Job(NamedTuple):
-    """One fit: a model on one split of a study."""
+    """One fit: a row by a recipe, for a search or on one split of a study.
+
+    ``name`` is a model's or, where a split is named, also that of a prior
+    fitted afterwards. ``split`` is None for a search.
+    """
 
     study: str
-    model: str
-    split: int
-
-    @property
-    def keys(self):
-        """(study, name, split) of the rows that it gives."""
-        names = rows_of(self.study, self.model)
-        return [(self.study, name, self.split) for name in names]
+    name: str
+    recipe: Recipe
+    split: int | None = None
 
     @property
     def searches(self):
-        """Whether it tries all dropouts, for itself and for others."""
-        searched = MODELS[self.model].dropout_of is None
-        return searched and self.study in DATASETS and self.split == 0
+        """Whether its rows are those of a search."""
+        return self.split is None
 
     @property
-    def chooser(self):
-        """The job that chooses its dropout; itself if it does so."""
-        model = MODELS[self.model]
-        if self.searches or len(model.dropouts) == 1:
-            return self
-        study = STUDIES[self.study].dropout_of or self.study
-        return Job(study, model.dropout_of or self.model, 0)
+    def rows(self):
+        """Names of the rows that it gives."""
+        if self.searches:
+            return searched_rows(self.name)
+        bundled = self.name in MODELS and self.study in DATASETS
+        return (self.name, *(MODELS[self.name].controls if bundled else ()))
+
+    @property
+    def keys(self):
+        """Keys of its rows in the table that they belong to."""
+        words = self.recipe.words
+        if self.searches:
+            return [(self.study, row, words) for row in self.rows]
+        return [(self.study, row, words, self.split) for row in self.rows]
 
 
-def wanted():
-    """All jobs of the table, split 0 first."""
-    most = max(len(study.splits) for study in STUDIES.values())
+def searches_wanted(searches):
+    """All jobs of searches whose recipes are known by now."""
     return [
-        Job(name, model, split)
-        for split in range(most)
-        for name, study in STUDIES.items()
-        for model in MODELS
-        if split in study.splits and is_wanted(name, model)
+        Job(study, model, recipe)
+        for study in DATASETS
+        for model, entry in MODELS.items()
+        if entry.family is not None and study in entry.datasets
+        for recipe in recipes_to_try(study, model, searches) or ()
     ]
 
 
-def is_wanted(study, model):
-    """Whether a model is made on a study at all."""
-    if study in DATASETS:
-        return study in MODELS[model].datasets
-    return MODELS[model].other_studies
+def fits_wanted(searches):
+    """All jobs that the searches have decided on by now, split 0 first."""
+    most = max(len(study.splits) for study in STUDIES.values())
+    asked = {name: picks(name, searches).values() for name in STUDIES}
+    jobs = [
+        Job(name, _fitted_as(row), recipe, split)
+        for split in range(most)
+        for name, study in STUDIES.items()
+        if split in study.splits
+        for row, recipe in asked[name]
+    ]
+    return list(dict.fromkeys(jobs))
 
 
-def with_choosers(jobs, rows):
-    """The jobs, before them those whose choice they need and nobody has made.
-
-    Parameters
-    ----------
-    jobs : list of Job
-    rows : dict
-        See `table.read_rows`.
-    """
-    chosen = choices(rows)
-    needed = [job.chooser for job in jobs if dropouts_of(job, chosen) is None]
-    return list(dict.fromkeys([*needed, *jobs]))
+def _fitted_as(row):
+    """The name of the job that gives a row; a control comes with its model."""
+    model = SOURCES[row]
+    return model if row in MODELS[model].controls else row
 
 
-def choices(rows):
-    """What the searches chose: (study, model) -> dropout.
-
-    Parameters
-    ----------
-    rows : dict
-        See `table.read_rows`.
-    """
-    return {
-        (study, model): float(row["dropout"])
-        for (study, model, split), row in rows.items()
-        if model in MODELS
-        and Job(study, model, split).searches
-        and row.get("dropout")
-    }
+def wanted(searches):
+    """All jobs that are known by now, searches first."""
+    return searches_wanted(searches) + fits_wanted(searches)
 
 
-def dropouts_of(job, chosen):
-    """The dropouts to try, or None where another job must choose first.
-
-    Parameters
-    ----------
-    job : Job
-    chosen : dict of (str, str) to float
-        See `choices`.
-    """
-    if job.chooser == job:
-        return MODELS[job.model].dropouts
-    place = job.chooser.study, job.chooser.model
-    return (chosen[place],) if place in chosen else None
-
-
-def seconds(job, rows):
+def seconds(job, searches, scores):
     """What the training will take by the rows there are, or None.
 
-    Seconds of one core, from other splits of the same, or else from other
-    studies. Scoring is not counted.
+    Seconds of one core, from the same study, or else from others. Scoring is
+    not counted.
     """
-    if not MODELS[job.model].trained:
+    if not MODELS[SOURCES[job.name]].trained:
         return 0.0
-    names = rows_of(job.study, job.model)
     recorded = [
-        (study == job.study, float(row["cpu_seconds"]))
-        for (study, name, _), row in rows.items()
-        if name in names and row.get("cpu_seconds")
+        (key[0] == job.study, float(row["cpu_seconds"]))
+        for rows in (searches, scores)
+        for key, row in rows.items()
+        if key[1] in job.rows and row.get("cpu_seconds")
     ]
     near = [cost for here, cost in recorded if here]
     costs = near or [cost for _, cost in recorded]
-    if not costs:
-        return None
-    fits = len(MODELS[job.model].dropouts) if job.searches else 1
-    return fits * len(names) * float(np.mean(costs))
+    return len(job.rows) * float(np.mean(costs)) if costs else None

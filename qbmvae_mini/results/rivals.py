@@ -11,13 +11,21 @@ import numpy as np
 
 from qbmvae_mini.results.studies import TEST, VALIDATION
 
+#: Epochs over which the KL weight rises, as for all our models: scvi-tools'
+#: own 400 outlast most trainings.
+KL_WARMUP = 40
+
+#: No limit in practice: early stopping ends every training before.
+MAX_EPOCHS = 3000
+
 
 class ScVI:
     """scvi-tools' SCVI with a negative binomial, by its own trainer.
 
     Lopez et al. 2018. Everything is left at scvi-tools' defaults but the
     likelihood, which is that of all models here, early stopping, which is
-    switched on, and what is named below.
+    switched on and may take as long as it likes, the KL warm-up, and what is
+    named below.
 
     Parameters
     ----------
@@ -54,7 +62,9 @@ class ScVI:
             warnings.simplefilter("ignore")  # Lightning on workers and logs
             self._model.train(
                 accelerator="cpu",
+                max_epochs=MAX_EPOCHS,
                 early_stopping=True,
+                plan_kwargs={"n_epochs_kl_warmup": KL_WARMUP},
                 enable_progress_bar=False,
                 datasplitter_kwargs={"external_indexing": parts},
             )
@@ -64,7 +74,11 @@ class ScVI:
     def history_(self):
         """Per epoch, minus the negative ELBO that scvi-tools recorded."""
         recorded = self._model.history["elbo_validation"].to_numpy().ravel()
-        return [{"validation": -float(value)} for value in recorded]
+        weights = self._model.history["kl_weight"].to_numpy().ravel()
+        return [
+            {"validation": -float(value), "kl_weight": float(weight)}
+            for value, weight in zip(recorded, weights, strict=True)
+        ]
 
     @property
     def module(self):
@@ -91,6 +105,12 @@ class ScVI:
             self._of_genes(adata), n_mc_samples=n_samples, return_mean=False
         )
         return values.numpy()
+
+    def get_normalized_expression(self, adata, n_samples=25):
+        """Expected share of each gene in a cell's UMIs, (cells, genes)."""
+        return self._model.get_normalized_expression(
+            self._of_genes(adata), n_samples=n_samples, return_numpy=True
+        )
 
     def get_elbo(self, adata):
         """Mean evidence lower bound in nats a cell."""

@@ -2,12 +2,15 @@
 
 import importlib.util
 import time
+from dataclasses import replace
 
 import numpy as np
 
+from qbmvae_mini import metrics
+from qbmvae_mini.models import controls
 from qbmvae_mini.models.cell_vae import CellVAE
 from qbmvae_mini.results import scores
-from qbmvae_mini.results.catalogue import DROPOUTS, FIT, MODELS, entry_of
+from qbmvae_mini.results.catalogue import FIT, MODELS, SOURCES
 from qbmvae_mini.results.studies import (
     DATASETS,
     STUDIES,
@@ -20,8 +23,18 @@ from qbmvae_mini.results.studies import (
 #: Importance samples a cell: the gap to log p(x) differs between latents.
 SAMPLES = (64, 1000)
 
+#: Module of the extra ``baselines`` -> the package that it comes with.
+PACKAGES = {
+    "harmonypy": "harmonypy",
+    "scib_metrics": "scib-metrics",
+    "scvi": "scvi-tools",
+}
 
-def fit_model(cells, study, model, split, dropout, *, progress=False):
+#: The share of training cells for early stopping, of those that are no test.
+HELD_OUT = VALIDATION / (1 - TEST)
+
+
+def fit_model(cells, study, model, recipe, seed, *, progress=False):
     """A model of `MODELS`, trained to its validation optimum.
 
     Returns
@@ -30,31 +43,86 @@ def fit_model(cells, study, model, split, dropout, *, progress=False):
     """
     entry, batch_key = MODELS[model], STUDIES[study].batch_key
     if entry.rival is not None:
-        return entry.rival(cells, batch_key, dropout, split)
+        return entry.rival(cells, batch_key, recipe, seed)
     vae = CellVAE(
         cells,
-        entry.latent(split),
+        entry.latent(seed),
         batch_key=batch_key,
-        dropout=dropout,
-        seed=split,
+        encoder_dropout=recipe.encoder_dropout,
+        decoder_dropout=recipe.decoder_dropout,
+        seed=seed,
     )
     return vae.fit(
-        validation=VALIDATION / (1 - TEST),
+        validation=HELD_OUT,
         kl_weight=entry.kl_weight,
+        weight_decay=recipe.weight_decay,
         progress=progress,
         **FIT,
     )
 
 
-def compute_row(study, model, split, dropout, *, samples=SAMPLES):
+def fit_afterwards(vae, row, seed):
+    """The finished model with the prior of a row ``afterwards``."""
+    latent = MODELS[SOURCES[row]].afterwards[row].latent(seed)
+    return controls.refit_prior(
+        vae, latent, validation=HELD_OUT, progress=False, **FIT
+    )
+
+
+def compute(job):
+    """The rows of a `Job`, of a search or of a split.
+
+    Raises
+    ------
+    ImportError
+        If a package is absent that the model or its scores need.
+    """
+    check_packages(job.study, SOURCES[job.name])
+    if job.searches:
+        return search(job.study, job.name, job.recipe)
+    return compute_rows(*job)
+
+
+def search(study, model, recipe):
+    """Train on split 0 for a search, and look at no test cell.
+
+    Returns
+    -------
+    list of dict
+        One of the model and one of each prior that is fitted afterwards.
+        ``validation`` is the best score of early stopping: scVI's ELBO, an
+        importance-weighted likelihood for all others. Columns
+        ``marker_...`` are those of `metrics.marker_fidelity` on the
+        *training* cells.
+    """
+    cells, _ = split_study(study, 0)
+    vae, seconds = _timed(fit_model, cells, study, model, recipe, 0)
+    rows = [_search_row(vae, cells, study, model, recipe, seconds)]
+    for row in MODELS[model].afterwards:
+        other, seconds = _timed(fit_afterwards, vae, row, 0)
+        rows.append(_search_row(other, cells, study, row, recipe, seconds))
+    return rows
+
+
+def _search_row(vae, cells, study, row, recipe, seconds):
+    return {
+        "dataset": study,
+        "model": row,
+        "recipe": recipe.words,
+        **_training(vae, seconds),
+        **_marker_scores(vae, cells, cells, study),
+    }
+
+
+def compute_row(study, name, recipe, split, *, samples=SAMPLES):
     """The row of one model alone: trained on one split, scored on its test.
 
     Parameters
     ----------
-    study, model : str
-        Keys of `STUDIES` and of `MODELS`.
+    study, name : str
+        Key of `STUDIES`; of `MODELS` or a row fitted afterwards.
+    recipe : Recipe
     split : int
-    dropout : float
     samples : sequence of int
         Importance samples a cell, for one score each.
 
@@ -63,27 +131,18 @@ def compute_row(study, model, split, dropout, *, samples=SAMPLES):
     dict
         See `compute_rows`.
     """
-    check_packages(study, model)
-    cells, test = split_study(study, split)
-    start = time.process_time()
-    vae = fit_model(cells, study, model, split, dropout)
-    seconds = time.process_time() - start
-    return _row(vae, cells, test, study, model, split, samples, seconds)
+    return _fitted(study, name, recipe, split, samples)[0]
 
 
-def compute_rows(study, model, split, dropouts=DROPOUTS):
-    """Train one model on one split, and score it and what derives from it.
+def compute_rows(study, name, recipe, split):
+    """Train one model on one split, and score it and its controls.
 
     One fit serves the likelihood and every task of the study.
 
     Parameters
     ----------
-    study, model : str
-        Keys of `STUDIES` and of `MODELS`.
-    split : int
-    dropouts : sequence of float
-        One model is trained with each, and the best on the cells for early
-        stopping is kept.
+    study, name, recipe, split
+        See `compute_row`.
 
     Returns
     -------
@@ -95,41 +154,42 @@ def compute_rows(study, model, split, dropouts=DROPOUTS):
         an importance-weighted likelihood for all others.
         ``log_z_width`` is the bracket's width, ``neighbours`` the share of
         test cells whose nearest training cells' labels name their own.
-        ``cpu_seconds`` is the training of the model that was kept.
-        The scores of the tasks are those of `qbmvae_mini.results.scores`.
+        Columns ``marker_...`` are those of `metrics.marker_fidelity` on the
+        test cells. ``cpu_seconds`` is the training. The scores of the tasks
+        are those of `qbmvae_mini.results.scores`.
 
     Raises
     ------
     ImportError
         If a package is absent that the model or its scores need.
     """
-    check_packages(study, model)
-    cells, test = split_study(study, split)
-    kept = None
-    for dropout in dropouts:
-        start = time.process_time()
-        vae = fit_model(cells, study, model, split, dropout)
-        seconds = time.process_time() - start
-        score = best_validation(vae) if len(dropouts) > 1 else None
-        if kept is None or score > kept[0]:
-            kept = score, dropout, seconds, vae
-    _, dropout, seconds, vae = kept
-    common = cells, test, study
-    rows = [_row(vae, *common, model, split, SAMPLES, seconds)]
-    for name in rows_of(study, model)[1:]:
-        start = time.process_time()
-        derived = MODELS[model].derived[name](vae, seed=split)
-        seconds = time.process_time() - start
-        rows.append(_row(derived, *common, name, split, SAMPLES, seconds))
-    if not MODELS[model].trained:
-        return rows
-    return [row | {"dropout": dropout} for row in rows]
+    row, vae, parts = _fitted(study, name, recipe, split, SAMPLES)
+    rows = [row]
+    if study in DATASETS and name in MODELS:
+        for other, change in MODELS[name].controls.items():
+            changed = change(vae, seed=split)
+            place = study, other, recipe, split
+            rows.append(_row(changed, parts, place, SAMPLES, 0.0))
+    return rows
 
 
-def rows_of(study, model):
-    """Names of the rows that `model` gives on a study."""
-    derived = MODELS[model].derived if study in DATASETS else ()
-    return (model, *derived)
+def _fitted(study, name, recipe, split, samples):
+    """The row, the model behind it, and the training and test cells."""
+    check_packages(study, SOURCES[name])
+    parts = split_study(study, split)
+    source = SOURCES[name]
+    vae, seconds = _timed(fit_model, parts[0], study, source, recipe, split)
+    if name != source:
+        vae, more = _timed(fit_afterwards, vae, name, split)
+        seconds += more
+    place = study, name, recipe, split
+    return _row(vae, parts, place, samples, seconds), vae, parts
+
+
+def _timed(fit, *arguments):
+    start = time.process_time()
+    vae = fit(*arguments)
+    return vae, time.process_time() - start
 
 
 def check_packages(study, model):
@@ -139,13 +199,13 @@ def check_packages(study, model):
     ------
     ImportError
     """
-    needed = [(MODELS[model].package, "scvi-tools")]
+    needed = [MODELS[model].package]
     if "integration" in STUDIES[study].tasks:
-        needed.append(("scib_metrics", "scib-metrics"))
-    for module, package in needed:
-        if module is not None and importlib.util.find_spec(module) is None:
+        needed.append("scib_metrics")
+    for module in needed:
+        if module and importlib.util.find_spec(module) is None:
             raise ImportError(
-                f"{package} is not installed; it comes with the extra "
+                f"{PACKAGES[module]} is not installed; it comes with the extra "
                 "`baselines`: pip install 'qbmvae_mini[baselines]'"
             )
 
@@ -159,49 +219,80 @@ def best_validation(vae):
     )
 
 
-def _row(vae, cells, test, study, model, split, samples, seconds):
-    """The row of a finished model; `model` may be the name of a derived one."""
+def _row(vae, parts, place, samples, seconds):
+    """The row of a finished model, or of what derives from it."""
+    cells, test = parts
+    study, name, recipe, split = place
+    entry = MODELS[SOURCES[name]]
     row = {
         "dataset": study,
-        "model": model,
+        "model": name,
+        "recipe": recipe.words,
         "split": split,
         "seed": split,
         "n_test": test.n_obs,
         "n_genes": test.n_vars,
     }
-    entry = entry_of(model)
-    latent = None if entry.latent is None else vae.module.latent
     if entry.trained:
-        weights = vae.module.parameters()
-        row["n_parameters"] = sum(weight.numel() for weight in weights)
-        row["epochs"] = len(vae.history_)
-        row["validation"] = best_validation(vae)
-        row["cpu_seconds"] = seconds
-    row |= _task_scores(vae, cells, test, study, split, entry)
+        row |= _training(vae, seconds)
+    if name not in MODELS:  # what derives from one has no task of its own
+        entry = replace(entry, embeds=False, energy=False)
+    row |= _task_scores(vae, parts, study, split, entry)
     judged = entry.trained and entry.kl_weight > 0
     if judged and not STUDIES[study].held_out:
-        row |= _likelihoods(vae, test, samples, latent)
+        row |= _likelihoods(vae, test, samples, entry.latent is not None)
+        row |= _marker_scores(vae, cells, test, study)
     return row
 
 
-def _likelihoods(vae, test, samples, latent):
+def _training(vae, seconds):
+    weights = vae.module.parameters()
+    return {
+        "n_parameters": sum(weight.numel() for weight in weights),
+        "epochs": len(vae.history_),
+        "validation": best_validation(vae),
+        "kl_weight": vae.history_[-1]["kl_weight"],
+        "cpu_seconds": seconds,
+    }
+
+
+def _marker_scores(vae, cells, seen, study):
+    """Of the cells `seen`, by the markers that training `cells` give."""
+    types = STUDIES[study].types
+    if types is None:
+        return {}
+    genes = list(cells.var_names)
+    known, labels = (
+        part.obs[types].astype(str).to_numpy() for part in (cells, seen)
+    )
+    markers = metrics.marker_genes(cells.X.toarray(), known, genes)
+    shares = vae.get_normalized_expression(seen)
+    ratios = metrics.marker_ratios(
+        seen.X.toarray(), np.asarray(shares), labels, genes, markers
+    )
+    found = metrics.marker_fidelity(ratios)
+    return {f"marker_{name}": value for name, value in found.items()}
+
+
+def _likelihoods(vae, test, samples, ours):
     found = {}
-    if latent is not None:
-        bracket = latent.estimate_log_z()
+    if ours:
+        bracket = vae.module.latent.estimate_log_z()
         found["log_z_width"] = bracket.upper - bracket.lower
     found["elbo"] = vae.get_elbo(test)
     for n in samples:
         score = vae.get_log_likelihood(test, n_samples=n)
         found[f"log_likelihood_{n}"] = float(score.mean())
-    if latent is not None and latent.smooths:
+    if ours and vae.module.latent.smooths:
         n = samples[-1]
         score = vae.get_log_likelihood(test, n_samples=n, discrete=True)
         found[f"discrete_{n}"] = float(score.mean())
     return found
 
 
-def _task_scores(vae, cells, test, study, split, entry):
+def _task_scores(vae, parts, study, split, entry):
     """Scores of the study's tasks. Labels take no part in the training."""
+    cells, test = parts
     asked = STUDIES[study]
     found = {}
     if "classification" in asked.tasks:

@@ -39,8 +39,11 @@ class Study:
         Column of ``obs`` that the decoder is told.
     labels : str, optional
         Column of ``obs`` with the types.
-    dropout_of : str, optional
-        Bundled set whose search chose the dropouts; by default its own.
+    types : str, optional
+        Column of ``obs`` whose groups should keep their marker genes: the
+        labels, or clusters where there are none.
+    recipe_of : str, optional
+        Bundled set whose searches chose the recipes; by default its own.
     held_out : sequence of str, optional
         Batches that are the test cells, one a split. Without it a fifth of
         the cells, at random.
@@ -55,7 +58,8 @@ class Study:
     tasks: tuple = ()
     batch_key: str | None = None
     labels: str | None = None
-    dropout_of: str | None = None
+    types: str | None = None
+    recipe_of: str | None = None
     held_out: tuple = ()
     order: str | None = None
     independent: bool = False
@@ -110,19 +114,26 @@ def _with_counts(adata):
 #: to look at, and no truth.
 STUDIES = {
     "pancreas": Study(
-        _bundled("pancreas"), ("classification",), "batch", "cell_type"
+        _bundled("pancreas"),
+        ("classification",),
+        "batch",
+        "cell_type",
+        types="cell_type",
     ),
-    "marrow": Study(_bundled("marrow"), batch_key="donor"),
+    "marrow": Study(_bundled("marrow"), batch_key="donor", types="cluster"),
     "immune": Study(
-        _bundled("immune"), ("classification",), labels="cell_type"
+        _bundled("immune"),
+        ("classification",),
+        labels="cell_type",
+        types="cell_type",
     ),
-    "pbmc68k": Study(_bundled("pbmc68k")),
+    "pbmc68k": Study(_bundled("pbmc68k"), types="cell_type"),
     "pancreas libraries": Study(
         _bundled("pancreas"),
         ("classification",),
         "batch",
         "cell_type",
-        dropout_of="pancreas",
+        recipe_of="pancreas",
         held_out=("lib1", "lib2", "lib3"),
     ),
     "healthy marrow": Study(
@@ -130,33 +141,33 @@ STUDIES = {
         ("integration",),
         "donor",
         "cluster",
-        dropout_of="marrow",
+        recipe_of="marrow",
     ),
     "twin pancreas": Study(
         _twin_pancreas,
         ("integration",),
         "batch",
         "cell_type",
-        dropout_of="pancreas",
+        recipe_of="pancreas",
     ),
     "simulated batches": Study(
         lambda split: simulators.simulate_batches(*SIMULATED, seed=split),
         ("integration",),
         "batch",
         "cell_type",
-        dropout_of="pancreas",
+        recipe_of="pancreas",
         independent=True,
     ),
     "erythroid arm": Study(
         _erythroid_arm,
         ("trajectory",),
-        dropout_of="marrow",
+        recipe_of="marrow",
         order="haemoglobin",
     ),
     "simulated tree": Study(
         lambda split: simulators.simulate_tree(*SIMULATED, seed=split),
         ("trajectory",),
-        dropout_of="pancreas",
+        recipe_of="pancreas",
         order="time",
         independent=True,
     ),
@@ -167,7 +178,7 @@ STUDIES = {
 DATASETS = {
     name: study.batch_key
     for name, study in STUDIES.items()
-    if study.dropout_of is None
+    if study.recipe_of is None
 }
 
 

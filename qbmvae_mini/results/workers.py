@@ -15,8 +15,7 @@ class Workers:
     Parameters
     ----------
     compute : callable
-        Study, model, split and dropouts -> rows; of a module, since the
-        processes are new ones.
+        `Job` -> rows; of a module, since the processes are new ones.
     count : int
     """
 
@@ -47,12 +46,12 @@ class Workers:
         """Whether one more job can be given."""
         return len(self._busy) < self._count
 
-    def give(self, job, dropouts):
+    def give(self, job):
         """Have a job worked on."""
         self._idle = [idle for idle in self._idle if idle[0].is_alive()]
         process, connection = self._idle.pop() if self._idle else self._start()
         self._busy[connection] = process, job
-        connection.send((*job, dropouts))
+        connection.send(job)
 
     def finished(self, timeout=None):
         """Wait for jobs that are done.
@@ -106,11 +105,11 @@ def _serve(connection, compute):
     torch.set_num_threads(1)
     while True:
         try:
-            arguments = connection.recv()
+            job = connection.recv()
         except EOFError:
             return
         try:
-            answer = compute(*arguments), None
+            answer = compute(job), None
         except Exception as error:
             answer = None, _sentence(error)
         connection.send(answer)
