@@ -12,18 +12,25 @@ from pathlib import Path
 
 from qbmvae_mini.cells import datasets
 from qbmvae_mini.results import command
+from qbmvae_mini.results.table import SCORES, SEARCHES
 
 
-def compute(study, model, split, dropouts):
-    """Split 0 at once; other splits as the environment says."""
-    row = {"dataset": study, "model": model, "split": split}
-    if split > 0:
+def compute(job):
+    """Searches and split 0 at once; others as the environment says."""
+    rows = [dict(zip(table_of(job).key, key, strict=True)) for key in job.keys]
+    if not job.searches and job.split > 0:
         time.sleep(float(os.environ.get("SECONDS_A_FIT", "0")))
-    if split == 3 and "KILLED" in os.environ:
+    if job.split == 3 and "KILLED" in os.environ:
         os.kill(os.getpid(), signal.SIGKILL)
-    if model == os.environ.get("FAILING"):
+    if job.name == os.environ.get("FAILING"):
         raise ImportError("scvi-tools is not installed")
-    return [row | {"cpu_seconds": 1.25, "pid": os.getpid()}]
+    facts = {"cpu_seconds": 1.25, "validation": -1.0, "pid": os.getpid()}
+    return [row | facts for row in rows]
+
+
+def table_of(job):
+    """The table that takes the rows of a job."""
+    return SEARCHES if job.searches else SCORES
 
 
 if __name__ == "__main__":

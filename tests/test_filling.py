@@ -7,18 +7,24 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import filling
 import pytest
+from filling import table_of
 
 from qbmvae_mini.cells import datasets
-from qbmvae_mini.results import command, table
-from qbmvae_mini.results.catalogue import MODELS
-from qbmvae_mini.results.jobs import Job, seconds, wanted
+from qbmvae_mini.results import command, comparison, table
+from qbmvae_mini.results.catalogue import MODELS, RECIPES, Recipe
+from qbmvae_mini.results.jobs import Job, fits_wanted, seconds
+from qbmvae_mini.results.searches import pick, picks, recipes_to_try
+from qbmvae_mini.results.table import SCORES, SEARCHES
 
 ARM = ["--model", "PCA 32", "--dataset", "erythroid arm"]
-HEADER = "dataset,model,split,elbo,dropout,made_by,date\n"
+NONE = Recipe(0, 0, 0)
+HEADER = "dataset,model,recipe,split,elbo,made_by,date\n"
+TORN = HEADER + "marrow,Gaussian 10,0/0/0,0,-1"
 
 
 class AtOnce:
@@ -40,9 +46,9 @@ class AtOnce:
     def busy(self):
         return len(self._done)
 
-    def give(self, job, dropouts):
+    def give(self, job):
         try:
-            self._done.append((job, self._compute(*job, dropouts), None))
+            self._done.append((job, self._compute(job), None))
         except ImportError as error:
             self._done.append((job, None, str(error)))
 
@@ -53,22 +59,21 @@ class AtOnce:
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A data folder without a table, and fits that take no time."""
+    """A data folder without tables, and fits that take no time."""
     monkeypatch.setattr(datasets, "data_directory", lambda: tmp_path)
     monkeypatch.setattr(command, "Workers", AtOnce)
     return tmp_path
 
 
-def rows_of_job(study, model, split, dropouts):
-    """What a fit gives: the first dropout that is tried."""
-    job = Job(study, model, split)
-    row = {"cpu_seconds": 2.0, "elbo": -1.0}
-    if MODELS[model].trained:
-        row["dropout"] = dropouts[0]
-    return [dict(zip(table.KEY, key, strict=True)) | row for key in job.keys]
+def rows_of(job, best=RECIPES[0], elbo=-1.0):
+    """What a fit gives; validation likes the recipe `best`."""
+    facts = {"cpu_seconds": 2.0, "elbo": elbo, "marker_worst": 0.5}
+    facts["validation"] = float(job.recipe == best) - 10
+    keys = table_of(job).key
+    return [dict(zip(keys, key, strict=True)) | facts for key in job.keys]
 
 
-def run(*options, compute=rows_of_job):
+def run(*options, compute=rows_of):
     """The command with made-up fits; its status."""
     fill = command.fill
     command.fill = functools.partial(fill, compute=compute)
@@ -84,133 +89,207 @@ def run(*options, compute=rows_of_job):
 def test_all_that_is_wanted_is_made_once_and_then_nothing(here):
     calls = []
 
-    def compute(*job):
-        calls.append(job[:3])
-        return rows_of_job(*job)
+    def compute(job):
+        calls.append(job)
+        return rows_of(job)
 
     named = "--dataset", "pancreas", "--dataset", "pancreas libraries"
-    jobs = [job for job in wanted() if job.study in named]
     assert run(*named, compute=compute) == 0
-    assert sorted(calls) == sorted(tuple(job) for job in jobs)
-    assert set(table.read_rows()) == {key for job in jobs for key in job.keys}
+    assert len(set(calls)) == len(calls)
+    searches = SEARCHES.read()
+    fits = [job for job in fits_wanted(searches) if job.study in named]
+    assert {job for job in calls if not job.searches} == set(fits)
+    assert set(SCORES.read()) == {key for job in fits for key in job.keys}
+    assert {key[0] for key in searches} == {"pancreas"}
     calls.clear()
     assert run(*named, compute=compute) == 0
     assert not calls
 
 
-def test_dropouts_are_those_that_the_search_has_chosen(here):
-    tried = {}
+def test_fits_have_the_recipe_that_the_search_has_picked(here):
+    made = []
 
-    def compute(study, model, split, dropouts):
-        tried[study, model, split] = dropouts
-        return rows_of_job(study, model, split, dropouts[-1:])
+    def compute(job):
+        made.append(job)
+        return rows_of(job, best=RECIPES[2])
 
-    assert run("--model", "Boltzmann 32+32, neal", compute=compute) == 0
+    neal = "Boltzmann 32+32, neal"
+    assert run("--model", neal, compute=compute) == 0
     # What it needs is made as well, and nothing else.
-    assert tried.pop(("pbmc68k", "Boltzmann 32+32", 0)) == (0.1, 0.3, 0.5)
-    assert set(tried.values()) == {(0.5,)}
-    assert {job[1] for job in tried} == {"Boltzmann 32+32, neal"}
+    searched = [job for job in made if job.searches]
+    assert {job.name for job in searched} == {"Boltzmann 32+32"}
+    assert [j.recipe for j in searched if j.study == "pbmc68k"] == [*RECIPES]
+    fits = [job for job in made if not job.searches]
+    assert fits == [Job("pbmc68k", neal, RECIPES[2], n) for n in range(5)]
+
+
+def test_a_family_waits_for_all_of_its_searches(here):
+    seen = []
+
+    def compute(job):
+        if not job.searches:
+            seen.append(len(SEARCHES.read()))
+        return rows_of(job)
+
+    assert run("--model", "scVI", "--dataset", "marrow", compute=compute) == 0
+    assert min(seen) == max(seen) == len(SEARCHES.read())
 
 
 def test_one_new_model_costs_no_row_that_is_there(here, monkeypatch):
     run("--dataset", "marrow")
-    before = table.read_rows()
-    monkeypatch.setitem(MODELS, "Gaussian 7", MODELS["Gaussian 10"])
+    before = SCORES.read()
+    new = replace(MODELS["Gaussian 10"], every_split=True)
+    monkeypatch.setitem(MODELS, "Gaussian 7", new)
     monkeypatch.setitem(command.SOURCES, "Gaussian 7", "Gaussian 7")
     assert run("--model", "Gaussian 7", "--dataset", "marrow") == 0
-    after = table.read_rows()
+    after = SCORES.read()
     assert after.items() >= before.items()
     assert {key[1] for key in after.keys() - before.keys()} == {"Gaussian 7"}
 
 
 def test_again_replaces_a_row_when_its_replacement_is_there(here):
     run(*ARM)
-    old = table.read_rows()
+    old = SCORES.read()
 
-    def compute(study, model, split, dropouts):
-        rows = table.read_rows()
+    def compute(job):
+        rows = SCORES.read()
         assert rows.keys() == old.keys()  # none is taken away beforehand
-        assert rows[study, model, split] == old[study, model, split]
-        if split == 2:
+        assert rows[job.keys[0]] == old[job.keys[0]]
+        if job.split == 2:
             raise ImportError("not today")
-        return [rows_of_job(study, model, split, dropouts)[0] | {"elbo": -2.0}]
+        return rows_of(job, elbo=-2.0)
 
     assert run(*ARM, "--again", compute=compute) == 1
-    new = table.read_rows()
+    new = SCORES.read()
     for key in old:
-        assert new[key]["elbo"] == ("-1" if key[2] == 2 else "-2")
+        assert new[key]["elbo"] == ("-1" if key[3] == 2 else "-2")
 
 
-def test_a_search_that_chooses_anew_says_which_rows_are_old(here, capsys):
-    pair = "--model", "Gaussian 10", "--dataset", "marrow"
+def test_again_the_splits_wait_for_the_new_choice(here):
+    pair = "--model", "Gaussian 32", "--dataset", "marrow"
     run(*pair)
+    fits = []
 
-    def compute(study, model, split, dropouts):
-        return rows_of_job(study, model, split, dropouts[-1:])
-
-    assert run(*pair, "--split", "0", "--again", compute=compute) == 0
-    words = capsys.readouterr().err
-    assert "Gaussian 10 on marrow now chooses dropout 0.5 and not 0.1" in words
-
-
-def test_again_the_other_splits_wait_for_the_new_choice(here):
-    pair = "--model", "Gaussian 10", "--dataset", "marrow"
-    run(*pair)
-    tried = {}
-
-    def compute(study, model, split, dropouts):
-        tried[split] = dropouts
-        return rows_of_job(study, model, split, dropouts[-1:])
+    def compute(job):
+        if not job.searches:
+            fits.append(job.recipe)
+        return rows_of(job, best=RECIPES[1])
 
     assert run(*pair, "--again", compute=compute) == 0
-    assert tried == {0: (0.1, 0.3, 0.5)} | dict.fromkeys(range(1, 5), (0.5,))
+    assert set(fits) == {RECIPES[1]}
+
+
+def test_rows_are_told_by_the_choice_of_today(here):
+    """Those of an earlier choice stay in the file and out of the way."""
+    pair = "--model", "Gaussian 32", "--dataset", "marrow"
+    run(*pair)
+
+    def compute(job):
+        return rows_of(job, best=RECIPES[1], elbo=-2.0)
+
+    run(*pair, "--again", compute=compute)
+    assert len(SCORES.read()) == 10
+    rows = comparison.load()
+    rows = rows[rows.model == "Gaussian 32"]
+    assert list(rows.recipe) == [RECIPES[1].words] * 5
+    assert list(rows.elbo) == [-2.0] * 5
 
 
 def test_a_number_is_written_with_six_digits_and_kept_as_it_is(here):
-    def compute(study, model, split, dropouts):
-        row = rows_of_job(study, model, split, dropouts)[0]
-        return [row | {"elbo": -123.456789, "n_parameters": 1234567}]
+    def compute(job):
+        facts = {"elbo": -123.456789, "n_parameters": 1234567}
+        return [row | facts for row in rows_of(job)]
 
     run(*ARM, "--split", "0", compute=compute)
-    first = table.table_path().read_text()
+    first = SCORES.path.read_text()
     assert "-123.457" in first
     assert "1234567" in first
     run(*ARM, "--split", "1", compute=compute)
     assert set(first.splitlines()[1:]) < set(
-        table.table_path().read_text().splitlines()
+        SCORES.path.read_text().split("\n")
     )
-    row = table.load().iloc[0]
+    row = comparison.load().iloc[0]
     assert row.torch
     assert row.processor
     assert row.date
     assert row.made_by
 
 
+# What is picked
+
+
+def made_up(scores):
+    """Searches of Gaussian 32 on marrow: recipe -> validation, marker."""
+    return {
+        ("marrow", row, recipe.words): {
+            "validation": str(validation),
+            "marker_worst": str(marker),
+        }
+        for recipe, (validation, marker) in zip(RECIPES, scores, strict=True)
+        for row in ("Gaussian 32", "Gaussian 32, mixture afterwards")
+    }
+
+
+@pytest.mark.parametrize(
+    ("scores", "likely", "true"),
+    [
+        ([(3, 2), (2, 0.9), (1, 0.1), (0, 0), (0, 0), (0, 0)], 0, 1),
+        ([(3, 0.5), (2, 0.9), (1, 0.1), (0, 0), (0, 0), (0, 0)], 0, 0),
+        ([(3, 5), (2, 4), (1, 1.5), (0, 3), (0, 3), (0, 3)], 0, 2),
+    ],
+    ids=["another one", "the same", "none is within a factor of two"],
+)
+def test_each_rule_picks_by_its_own_words(scores, likely, true):
+    searches = made_up(scores)
+    for rule, expected in (("likelihood", likely), ("markers", true)):
+        found = pick("marrow", ["Gaussian 32"], searches, rule)
+        assert found == ("Gaussian 32", RECIPES[expected])
+
+
+def test_a_variant_tries_what_either_rule_picks_and_nothing_else():
+    searches = made_up([(3, 2), (2, 0.9), (1, 0.1), (0, 0), (0, 0), (0, 0)])
+    found = recipes_to_try("marrow", "Gaussian 10", searches)
+    assert found == (RECIPES[0], RECIPES[1])
+    assert recipes_to_try("pancreas", "Gaussian 10", searches) is None
+
+
+def test_a_family_has_no_row_before_its_search_is_over(here):
+    run("--model", "Gaussian 32", "--dataset", "marrow")
+    assert "Gaussian" not in picks("marrow", SEARCHES.read())
+    run("--model", "Gaussian", "--dataset", "marrow")
+    found = picks("marrow", SEARCHES.read())
+    assert {"Gaussian", "Gaussian, true markers"} < set(found)
+
+
 # What is said
 
 
 def test_list_says_what_is_there_what_is_missing_and_for_how_long(here, capsys):
-    run("--model", "Gaussian 32", "--dataset", "erythroid arm", "--split", "1")
+    options = "--model", "Gaussian 32", "--dataset", "erythroid arm"
+    run(*options, "--split", "1")
     capsys.readouterr()
-    options = "--model", "Gaussian 32", "--dataset", "erythroid arm", "--list"
-    assert run(*options) == 0
+    assert run(*options, "--list") == 0
     words = capsys.readouterr().out
-    assert "Gaussian 32" in words
-    assert "1 of 5 splits, missing 0, 2, 3, 4: 0.1 minutes" in words
-    assert "1 rows are there, 4 fits are missing" in words
+    assert "splits 1 of 5 fits, 4 missing: 0.1 minutes" in words
+    assert "7 fits are there, 4 are missing" in words
 
 
 def test_what_a_fit_takes_is_read_off_the_nearest_rows():
-    rows = {
-        ("marrow", "Gaussian 10", 1): {"cpu_seconds": "10"},
-        ("marrow", "Gaussian 10", 2): {"cpu_seconds": "20"},
-        ("immune", "Gaussian 10", 1): {"cpu_seconds": "99"},
+    scores = {
+        ("marrow", "Gaussian 10", "", 1): {"cpu_seconds": "10"},
+        ("marrow", "Gaussian 10", "", 2): {"cpu_seconds": "20"},
+        ("immune", "Gaussian 10", "", 1): {"cpu_seconds": "99"},
     }
-    assert seconds(Job("marrow", "Gaussian 10", 3), rows) == 15
-    assert seconds(Job("marrow", "Gaussian 10", 0), rows) == 45  # a search
-    assert seconds(Job("pbmc68k", "Gaussian 10", 1), rows) == 43
-    assert seconds(Job("pbmc68k", "PCA 32", 1), rows) == 0
-    assert seconds(Job("pbmc68k", "scVI 10", 1), rows) is None
+    searches = {("marrow", "Gaussian 10", ""): {"cpu_seconds": "30"}}
+
+    def took(study, name, split=1):
+        return seconds(Job(study, name, NONE, split), searches, scores)
+
+    assert took("marrow", "Gaussian 10") == 20
+    assert took("pbmc68k", "Gaussian 10") == pytest.approx(159 / 4)
+    assert took("pbmc68k", "PCA 32") == 0
+    assert took("pbmc68k", "scVI 10") is None
+    assert took("marrow", "Boltzmann 32+32", None) is None
 
 
 @pytest.mark.parametrize(
@@ -238,10 +317,10 @@ def test_an_unknown_name_ends_in_a_sentence(here, options, words, capsys):
     assert told.count("\n") == 1
 
 
-def test_a_derived_row_is_asked_for_by_its_own_name(here):
+def test_a_control_is_asked_for_by_its_own_name(here):
     shuffled = "--model", "Boltzmann 32+32, shuffled W", "--dataset", "marrow"
     run(*shuffled, "--split", "0")
-    assert {key[1] for key in table.read_rows()} == {
+    assert {key[1] for key in SCORES.read()} == {
         "Boltzmann 32+32",
         "Boltzmann 32+32, shuffled W",
         "Boltzmann 32+32, random W",
@@ -252,33 +331,32 @@ def test_a_derived_row_is_asked_for_by_its_own_name(here):
 
 
 def test_a_fit_that_fails_costs_no_other_row(here, capsys):
-    def compute(study, model, split, dropouts):
-        if model == "scVI 32":
+    def compute(job):
+        if job.name == "scVI 32":
             raise ImportError("scvi-tools is not installed")
-        return rows_of_job(study, model, split, dropouts)
+        return rows_of(job)
 
     assert run("--dataset", "erythroid arm", compute=compute) == 1
-    there = {key[1] for key in table.read_rows() if key[0] == "erythroid arm"}
+    there = {key[1] for key in SCORES.read() if key[0] == "erythroid arm"}
     ours = {"Boltzmann 32+32", "Gaussian 32", "Mixture 32"}
-    assert there == ours | {"PCA 32", "Noise 32"}
+    assert there == ours | {"PCA 32", "Noise 32", "Harmony 32"}
     told = capsys.readouterr().err
     assert told.count("scvi-tools is not installed") == 1
-    assert "scVI 32 on marrow, split 0 failed" in told
-    assert "and 4 more failed: the fit that chooses its dropout" in told
+    assert "scVI 32 on marrow, search and 2 more failed" in told
 
 
 BROKEN = {
     "empty": b"",
     "foreign": b"gene,cell\nINS,3\n",
-    "without splits": b"dataset,model\na,b\n",
+    "without splits": b"dataset,model,recipe\na,b,c\n",
     "no UTF-8": b"\xff\xfe" + HEADER.encode(),
-    "torn at the end": (HEADER + "marrow,Gaussian 10,0,-1").encode(),
-    "torn after a line": (HEADER + "marrow,Gaussian 10,0,-1\n").encode(),
-    "too many values": (HEADER + "a,b,0,-1,,x,2026-11-24,7\n").encode(),
-    "words for a number": (HEADER + "a,b,0,high,,x,2026-11-24\n").encode(),
-    "a split of words": (HEADER + "a,b,first,-1,,x,2026-11-24\n").encode(),
-    "a row twice": (HEADER + 2 * "a,b,0,-1,,x,2026-11-24\n").encode(),
-    "a column twice": b"dataset,model,split,elbo,elbo\n",
+    "torn at the end": TORN.encode(),
+    "torn after a line": (TORN + "\n").encode(),
+    "too many values": (HEADER + "a,b,r,0,-1,x,2026-11-24,7\n").encode(),
+    "words for a number": (HEADER + "a,b,r,0,high,x,2026-11-24\n").encode(),
+    "a split of words": (HEADER + "a,b,r,first,-1,x,2026-11-24\n").encode(),
+    "a row twice": (HEADER + 2 * "a,b,r,0,-1,x,2026-11-24\n").encode(),
+    "a column twice": b"dataset,model,recipe,split,elbo,elbo\n",
     "a long line": HEADER.encode() + b"a" * 200_000 + b"\n",
     "zeros": bytes(4096),
 }
@@ -286,18 +364,17 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_table_is_left_alone_and_named(here, case, capsys):
-    path = table.table_path()
-    path.parent.mkdir()
-    path.write_bytes(BROKEN[case])
+    SCORES.path.parent.mkdir()
+    SCORES.path.write_bytes(BROKEN[case])
     assert run(*ARM, compute=None) == 2
     told = capsys.readouterr().err
     assert "scores.csv' cannot be used" in told
     assert told.count("\n") == 1
     with pytest.raises(ValueError, match="cannot be used"):
-        table.load()
+        comparison.load()
     with pytest.raises(ValueError, match="cannot be used"):
-        table.merge(rows_of_job("marrow", "Gaussian 10", 0, (0.1,)))
-    assert path.read_bytes() == BROKEN[case]
+        SCORES.merge(rows_of(Job("marrow", "PCA 32", NONE, 0)))
+    assert SCORES.path.read_bytes() == BROKEN[case]
 
 
 def test_a_full_disk_is_found_before_the_work(here, monkeypatch, capsys):
@@ -321,21 +398,21 @@ def test_a_disk_that_fills_up_costs_no_row(here, monkeypatch, capsys):
 
     monkeypatch.setattr(table, "_replace", full_at_first)
     assert run(*ARM) == 0
-    assert len(table.read_rows()) == 5
+    assert len(SCORES.read()) == 5
     tries = iter(range(-1000, 0))
     assert run("--model", "Noise 32", "--dataset", "erythroid arm") == 1
     printed = capsys.readouterr().out
     assert printed.count("Noise 32") == 5  # told, since it cannot be kept
-    assert len(table.read_rows()) == 5
+    assert len(SCORES.read()) == 5
 
 
 def test_a_killed_write_leaves_nothing_that_stays(here):
-    path = table.table_path()
-    path.parent.mkdir()
-    (path.parent / ".scores.csv.0123.new").write_text("half")
+    folder = SCORES.path.parent
+    folder.mkdir()
+    (folder / ".scores.csv.0123.new").write_text("half")
     run(*ARM)
-    assert not list(path.parent.glob(".*.new"))
-    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+    assert not list(folder.glob(".*.new"))
+    assert SCORES.path.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
 def _umask():
@@ -347,15 +424,15 @@ def _umask():
 def test_rows_of_two_writers_are_all_there(here):
     def write(model):
         for split in range(5):
-            table.merge(rows_of_job("marrow", model, split, (0.1,)))
+            SCORES.merge(rows_of(Job("marrow", model, NONE, split)))
 
-    models = [f"Gaussian {n}" for n in (10, 20, 32)]
+    models = [f"Gaussian {n}" for n in (10, 32, 64)]
     threads = [threading.Thread(target=write, args=(m,)) for m in models]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(table.read_rows()) == 15
+    assert len(SCORES.read()) == 15
 
 
 # Processes

@@ -1,5 +1,7 @@
 """The results table: whole, current, and read as it should be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,10 +10,19 @@ from scipy import stats
 
 from qbmvae_mini import results
 from qbmvae_mini.cells import datasets
-from qbmvae_mini.results import catalogue, rows
-from qbmvae_mini.results.catalogue import FIT, MODELS, SOURCES, entry_of
-from qbmvae_mini.results.jobs import Job, dropouts_of, wanted
+from qbmvae_mini.results import rivals, rows
+from qbmvae_mini.results.catalogue import (
+    FIT,
+    MODELS,
+    NO_RECIPE,
+    SOURCES,
+    Recipe,
+)
+from qbmvae_mini.results.jobs import wanted
 from qbmvae_mini.results.provenance import COLUMNS, provenance
+from qbmvae_mini.results.searches import picks
+from qbmvae_mini.results.studies import STUDIES
+from qbmvae_mini.results.table import SCORES, SEARCHES, WORDS
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +30,45 @@ def table():
     return results.load()
 
 
-def test_every_model_has_every_split(table):
-    there = set(zip(table.dataset, table.model, table.split, strict=True))
-    assert there == {key for job in wanted() for key in job.keys}
-    assert len(table) == len(there)
+def test_every_fit_that_is_wanted_is_there_and_has_its_row_by_name(table):
+    searches, scores = SEARCHES.read(), SCORES.read()
+    for job in wanted(searches):
+        assert set(job.keys) <= set(searches if job.searches else scores), job
+    for study, splits in {n: s.splits for n, s in STUDIES.items()}.items():
+        there = table[table.dataset == study].groupby("model").split.apply(set)
+        assert set(there.index) == set(picks(study, searches))
+        assert all(found == set(splits) for found in there)
+
+
+def test_every_family_has_a_row_by_each_rule_on_every_bundled_set(table):
+    for study in results.DATASETS:
+        there = set(table[table.dataset == study].model)
+        for family in results.families():
+            for suffix in results.RULES.values():
+                assert family + suffix in there
+
+
+def test_true_markers_are_what_their_rule_asks(table):
+    """On the training cells of split 0, where one of the fits keeps them."""
+    searches = results.load_searches()
+    for study in results.DATASETS:
+        for family, names in results.families().items():
+            found = searches[searches.dataset == study]
+            found = found[found.model.isin(names)]
+            choice = picks(study, SEARCHES.read())[f"{family}, true markers"]
+            row = found[found.model == choice.row]
+            row = row[row.recipe == choice.recipe.words].squeeze()
+            true = found[found.marker_worst <= 1]
+            if len(true):
+                assert row.marker_worst <= 1
+                assert row.validation == true.validation.max()
+            else:
+                assert row.marker_worst == found.marker_worst.min()
 
 
 def test_a_model_without_a_prior_has_an_embedding_alone(table):
     without = table.model.str.endswith("KL weight 0")
-    untrained = [name for name, model in MODELS.items() if not model.trained]
+    untrained = [n for n, model in MODELS.items() if not model.trained]
     without |= table.model.isin(untrained)
     # Cells of a library that the decoder does not know have no likelihood.
     without |= table.dataset == "pancreas libraries"
@@ -45,7 +86,7 @@ def test_every_task_has_its_scores_and_no_other(table):
         asked = [
             n for n, study in results.STUDIES.items() if task in study.tasks
         ]
-        scored = table.dataset.isin(asked) & table.model.isin(
+        scored = table.dataset.isin(asked) & table.chosen.isin(
             results.TASK_MODELS
         )
         assert table[scored][names].notna().all(axis=None)
@@ -53,7 +94,7 @@ def test_every_task_has_its_scores_and_no_other(table):
     twins = table.dataset == "twin pancreas"
     assert table[twins].twin_rank.between(0, 1).all()
     energies = table.dropna(subset="energy_kendall")
-    assert set(energies.model) == {"Boltzmann 32+32"}
+    assert set(energies.chosen) == {"Boltzmann 32+32"}
 
 
 def test_noise_is_the_floor_of_biology_and_no_floor_of_mixing(table):
@@ -71,7 +112,7 @@ def test_noise_is_the_floor_of_biology_and_no_floor_of_mixing(table):
 
 def test_every_trained_log_z_is_known_to_a_fraction_of_a_nat(table):
     assert (table.log_z_width.dropna() < 0.4).all()
-    trained = table[table.model.isin(MODELS)]
+    trained = table[table.chosen.isin(MODELS)]
     assert (trained.log_z_width.dropna() < 0.2).all()
 
 
@@ -82,25 +123,30 @@ def test_more_importance_samples_never_cost_likelihood(table):
     # one cell with lucky draws moves the mean of a split.
     bundled = table.dataset.isin(results.DATASETS)
     assert (gap[bundled] > -0.1).all()
-    assert (gap.groupby([table.dataset, table.model]).mean() > 0).all()
+    assert (gap.groupby([table.dataset, table.chosen]).mean() > 0).all()
     assert (table.log_likelihood_64 > table.elbo).all()
 
 
 def smooths(row):
-    latent = entry_of(row).latent
+    latent = MODELS[SOURCES[row]].latent
     return latent is not None and latent(0).smooths
 
 
 def test_only_smoothed_models_have_a_score_for_bits_beside_their_own(table):
-    smoothed = table.model.map(smooths)
+    smoothed = table.chosen.map(smooths)
     assert 0 < smoothed.sum() < len(table)
     assert table[smoothed].discrete_1000.notna().all()
     assert table[~smoothed].discrete_1000.isna().all()
 
 
-def test_training_stopped_by_itself(table):
-    epochs = table[~table.model.str.startswith("scVI")].epochs.dropna()
-    assert (epochs < FIT["max_epochs"]).all()
+def test_every_training_stopped_by_itself_at_full_weight(table):
+    for made in (table, results.load_searches()):
+        trained = made.dropna(subset="epochs")
+        of_scvi = trained.model.str.startswith("scVI")
+        assert (trained[~of_scvi].epochs < FIT["max_epochs"]).all()
+        assert (trained[of_scvi].epochs < rivals.MAX_EPOCHS).all()
+        free = trained.model.str.endswith("KL weight 0")
+        assert (trained[~free].kl_weight == 1).all()
 
 
 def test_models_of_a_split_saw_the_same_test_cells(table):
@@ -109,49 +155,28 @@ def test_models_of_a_split_saw_the_same_test_cells(table):
     assert (groups.n_genes.nunique() == 1).all()
 
 
-def test_one_dropout_a_model_and_data_set_its_variants_too(table):
-    table = table.dropna(subset="dropout")
-    base = table.model.map(
-        lambda name: entry_of(name).dropout_of or SOURCES[name]
+def test_one_recipe_a_name_and_bundled_set_also_where_it_is_taken_over(table):
+    made_of = table.dataset.map(lambda name: STUDIES[name].recipe_of or name)
+    leader = table.model.map(
+        lambda name: (
+            MODELS[SOURCES[name]].recipes_of or SOURCES[name]
+            if name in SOURCES
+            else name
+        )
     )
-    made_of = {
-        name: study.dropout_of or name
-        for name, study in results.STUDIES.items()
-    }
-    groups = table.groupby([table.dataset.map(made_of), base])
-    assert (groups.dropout.nunique() == 1).all()
-    assert set(table.dropout) <= set(results.DROPOUTS)
-    assert set(table[table.model == "scVI 10"].dropout) == {0.1}
-
-
-def test_the_best_of_a_family_is_chosen_by_validation():
-    made = pd.DataFrame(
-        {
-            "dataset": "d",
-            "model": ["a", "b", "c"] * 2,
-            "split": [0, 0, 0, 1, 1, 1],
-            "validation": [1.0, 2.0, 9.0, 4.0, 3.0, 9.0],
-            "score": [10.0, 20.0, 0.0, 30.0, 40.0, 0.0],
-        }
-    )
-    best = results.with_best(made, {"best": ("a", "b")})
-    rows = best[best.model == "best"].sort_values("split")
-    assert list(rows.chosen) == ["b", "a"]
-    assert list(rows.score) == [20, 30]
-    assert len(best) == len(made) + 2
+    own = ~table.model.str.endswith("afterwards")
+    groups = table[own].groupby([made_of[own], leader[own]])
+    assert (groups.recipe.nunique() == 1).all()
 
 
 def test_a_row_can_be_made_again_and_is_the_same(monkeypatch):
     """A short training and few samples through everything that a job does."""
     monkeypatch.setitem(FIT, "max_epochs", 40)
     monkeypatch.setattr(rows, "SAMPLES", (4, 16))
-    first, shuffled, random = rows.compute_rows(
-        "pbmc68k", "Boltzmann 32+32", 0, dropouts=(0.3,)
-    )
-    assert first["dropout"] == shuffled["dropout"] == 0.3
-    again = rows.compute_row(
-        "pbmc68k", "Boltzmann 32+32", 0, 0.3, samples=(4, 16)
-    )
+    place = "pbmc68k", "Boltzmann 32+32", Recipe(0.3, 0, 0.1), 0
+    first, shuffled, random = rows.compute_rows(*place)
+    assert first["recipe"] == shuffled["recipe"] == "0.3/0/0.1"
+    again = rows.compute_row(*place, samples=(4, 16))
     for name in ("elbo", "log_likelihood_16", "epochs", "validation"):
         assert first[name] == again[name]
     assert shuffled["validation"] == first["validation"]
@@ -198,9 +223,10 @@ def made_alike(recorded):
 def differences(table, key, **options):
     """Column -> distance of a row that is made now from the recorded one."""
     recorded = table.set_index(["dataset", "model", "split"]).loc[key]
-    dropout = 0 if np.isnan(recorded.dropout) else recorded.dropout
-    made = results.compute_row(*key, dropout, **options)
-    names = set(made) - {"dataset", "model", "split", "cpu_seconds"}
+    study, name, split = key
+    recipe = Recipe.of(recorded.recipe)
+    made = results.compute_row(study, name, recipe, split, **options)
+    names = set(made) - {"split", "cpu_seconds"} - WORDS
     for name in ("seed", "n_test", "n_genes"):
         assert made[name] == recorded[name]
     found = {name: abs(made[name] - recorded[name]) for name in names}
@@ -248,54 +274,51 @@ def test_provenance_says_which_code_and_where():
     assert all(isinstance(value, str) for value in found.values())
 
 
-def test_no_job_waits_for_a_dropout_that_nothing_chooses():
-    chosen = {
-        job[:2]: 0.3 for job in wanted() if dropouts_of(job, {}) is not None
-    }
-    assert all(dropouts_of(job, chosen) is not None for job in wanted())
-
-
-def test_splits_wait_for_the_search_and_variants_for_their_model():
-    chosen = {("pancreas", "Boltzmann 32+32"): 0.5}
-    for study, model, split, expected in [
-        ("pancreas", "Boltzmann 32+32", 0, results.DROPOUTS),
-        ("pancreas", "Boltzmann 32+32", 4, (0.5,)),
-        ("pancreas", "Boltzmann 32+32, KL weight 0", 0, (0.5,)),
-        ("pancreas libraries", "Boltzmann 32+32", 0, (0.5,)),
-        ("pancreas", "Gaussian 10", 0, results.DROPOUTS),
-        ("pancreas", "Gaussian 10", 1, None),
-        ("marrow", "Boltzmann 32+32", 1, None),
-        ("pancreas", "scVI 10", 2, (0.1,)),
-    ]:
-        job = Job(study, model, split)
-        assert dropouts_of(job, chosen) == expected
-    assert {job.split for job in wanted() if job.searches} == {0}
-
-
 def test_a_model_is_named_in_one_place(monkeypatch):
     """An entry of the catalogue is enough for all its jobs."""
-    new = catalogue.Model(MODELS["Gaussian 10"].latent, datasets=("marrow",))
-    before = wanted()
+    searches = SEARCHES.read()
+    old = MODELS["Gaussian 10"]
+    new = replace(old, datasets=("marrow",), every_split=True)
+    before = wanted(searches)
     monkeypatch.setitem(MODELS, "Gaussian 10, mine", new)
-    added = [job for job in wanted() if job not in before]
-    assert added == [Job("marrow", "Gaussian 10, mine", s) for s in range(5)]
-    assert added[0].searches
-    assert dropouts_of(added[1], {added[0][:2]: 0.1}) == (0.1,)
+    monkeypatch.setitem(SOURCES, "Gaussian 10, mine", "Gaussian 10, mine")
+    added = [job for job in wanted(searches) if job not in before]
+    assert {job[:2] for job in added} == {("marrow", "Gaussian 10, mine")}
+    assert all(job.searches for job in added)
 
 
 def test_families_and_tasks_are_those_of_the_entries():
-    assert catalogue.families() == {
-        "best Gaussian": [f"Gaussian {n}" for n in (10, 20, 32, 64)]
-    }
+    families = results.families()
+    assert list(families) == [
+        "Boltzmann",
+        "Gaussian",
+        "Gaussian mixture",
+        "Bernoulli",
+        "Bernoulli mixture",
+        "belief network",
+        "scVI",
+    ]
+    assert families["scVI"] == ["scVI 32", "scVI 10"]
+    assert families["Boltzmann"][:2] == [
+        "Boltzmann 32+32",
+        "Bernoulli 64, RBM afterwards",
+    ]
     assert results.TASK_MODELS == (
         "Boltzmann 32+32",
         "Gaussian 32",
         "Mixture 32",
-        "scVI 10",
         "scVI 32",
-        "PCA 32",
         "Noise 32",
+        "PCA 32",
+        "Harmony 32",
+        "scVI 10",
     )
+
+
+def test_every_machine_is_sampled_with_the_same_effort():
+    for name in ("32+32", "dense 64", "sparse 64"):
+        settings = MODELS[f"Boltzmann {name}"].latent(0).settings()["sampler"]
+        assert (settings["chains"], settings["sweeps"]) == (256, 5)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +342,7 @@ def test_an_absent_package_is_named_before_any_training(
     words = f"{package} is not installed; it comes with the extra `baselines`"
     for compute in (rows.compute_row, rows.compute_rows):
         with pytest.raises(ImportError, match=words):
-            compute(study, model, 0, (0.1,))
+            compute(study, model, NO_RECIPE, 0)
     rows.check_packages("erythroid arm", "PCA 32")
 
 
