@@ -23,7 +23,7 @@ from qbmvae_mini.latents.relaxations import (
     gradient_bias,
 )
 
-CHAPTER = Path(__file__).parents[1] / "book" / "07_discrete.ipynb"
+CHAPTER = Path(__file__).parents[1] / "book" / "08_discrete.ipynb"
 
 NUMBERS = {
     "concrete": {"t = 1": [0.1, 0.1, 0.9], "t = 2": torch.tensor([0.4, 0.6])},
