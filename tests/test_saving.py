@@ -23,10 +23,12 @@ from qbmvae_mini import latents
 from qbmvae_mini.estimates import Bracket
 from qbmvae_mini.latents import (
     BernoulliLatent,
+    BernoulliMixtureLatent,
     BoltzmannLatent,
     GaussianLatent,
     MixtureLatent,
     QuantumLatent,
+    SigmoidBeliefLatent,
 )
 from qbmvae_mini.latents.relaxations import (
     BinaryConcrete,
@@ -52,7 +54,13 @@ RING = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5)]
 #: A latent of each kind, with parts of all kinds.
 LATENTS = {
     "gaussian": lambda: GaussianLatent(3),
-    "mixture": lambda: MixtureLatent(3, components=7, draws=2),
+    "mixture": lambda: MixtureLatent(3, components=7, draws=2, seed=5),
+    "mixture of bits": lambda: BernoulliMixtureLatent(
+        6, 7, relaxation=BinaryConcrete(0.3), draws=2, seed=5
+    ),
+    "belief network": lambda: SigmoidBeliefLatent(
+        6, relaxation=ScoreFunction(), draws=2
+    ),
     "bernoulli": lambda: BernoulliLatent(6, relaxation=BinaryConcrete(0.3)),
     "rbm": lambda: BoltzmannLatent(
         RBM(2, 3),

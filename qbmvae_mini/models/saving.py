@@ -21,10 +21,12 @@ from pathlib import Path
 from qbmvae_mini.checks import check_real, check_seed, check_whole, kind_of
 from qbmvae_mini.latents import (
     BernoulliLatent,
+    BernoulliMixtureLatent,
     BoltzmannLatent,
     GaussianLatent,
     MixtureLatent,
     QuantumLatent,
+    SigmoidBeliefLatent,
 )
 from qbmvae_mini.latents.relaxations.names import RELAXATIONS
 from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
@@ -412,7 +414,7 @@ def _check_sizes(facts, tensors, check):
     left = machine.get("n_left")
     layer = tensors.get("vae.latent.machine.a", ())
     layer = tensors.get("vae.latent.machine.classical.a", layer)
-    components = len(tensors.get("vae.latent.means", ()))
+    components = len(tensors.get("vae.latent.weight_logits", ()))
     for name, value, wanted in (
         ("n_latent", latent.get("n_latent"), width),
         ("number of units", n_units, width),
@@ -530,10 +532,25 @@ _LATENTS = {
         settings["n_latent"]
     ),
     "MixtureLatent": lambda settings, part: MixtureLatent(
-        settings["n_latent"], settings["components"], draws=settings["draws"]
+        settings["n_latent"],
+        settings["components"],
+        draws=settings["draws"],
+        seed=settings["seed"],
     ),
     "BernoulliLatent": lambda settings, part: BernoulliLatent(
         settings["n_latent"], relaxation=part("relaxation")
+    ),
+    "BernoulliMixtureLatent": lambda settings, part: BernoulliMixtureLatent(
+        settings["n_latent"],
+        settings["components"],
+        relaxation=part("relaxation"),
+        draws=settings["draws"],
+        seed=settings["seed"],
+    ),
+    "SigmoidBeliefLatent": lambda settings, part: SigmoidBeliefLatent(
+        settings["n_latent"],
+        relaxation=part("relaxation"),
+        draws=settings["draws"],
     ),
     "BoltzmannLatent": _build_boltzmann(BoltzmannLatent),
     "QuantumLatent": _build_boltzmann(QuantumLatent),
