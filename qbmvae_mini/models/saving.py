@@ -369,14 +369,16 @@ def _check_facts(facts, tensors):
         "its history is no list of epochs",
     )
     check(isinstance(settings, dict), "its settings are no dictionary")
-    wanted = {"layer", "batch_key", "n_hidden", "dropout", "seed"}
+    dropouts = ("encoder_dropout", "decoder_dropout")
+    wanted = {"layer", "batch_key", "n_hidden", *dropouts, "seed"}
     check(set(settings) == wanted, "its settings are not those of a CellVAE")
     for name in ("layer", "batch_key"):
         name = settings[name]
         check(name is None or isinstance(name, str), f"{name!r} is no name")
     try:
         check_whole("n_hidden", settings["n_hidden"], 1)
-        check_real("dropout", settings["dropout"], least=0, below=1)
+        for name in dropouts:
+            check_real(name, settings[name], least=0, below=1)
         check_seed(settings["seed"])
         check_real("kl_weight", facts.get("kl_weight"), least=0)
     except ValueError as error:

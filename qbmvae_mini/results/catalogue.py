@@ -126,7 +126,11 @@ def _relaxed(relaxation):
 def _scvi(n_latent, **facts):
     def make(cells, batch_key, dropout, seed):
         return ScVI(
-            cells, n_latent, batch_key=batch_key, dropout=dropout, seed=seed
+            cells,
+            n_latent,
+            batch_key=batch_key,
+            encoder_dropout=dropout,
+            seed=seed,
         ).fit()
 
     return Model(rival=make, embeds=True, package="scvi", **facts)

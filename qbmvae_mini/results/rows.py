@@ -35,7 +35,8 @@ def fit_model(cells, study, model, split, dropout, *, progress=False):
         cells,
         entry.latent(split),
         batch_key=batch_key,
-        dropout=dropout,
+        encoder_dropout=dropout,
+        decoder_dropout=dropout,
         seed=split,
     )
     return vae.fit(

@@ -555,7 +555,7 @@ def _expected(tensors, vae, judged):
     learning = [w for w in live.values() if w.requires_grad]
     for i, weight in enumerate(learning):
         expect(f"average.{i}", weight)
-    for i, weight in enumerate(live.values()):
+    for i, weight in enumerate(itertools.chain(*vae.weight_groups())):
         slots = {f"optimizer.{i}.{slot}" for slot in SLOTS} & tensors.keys()
         # None before the first step, and for what the loss does not reach.
         for slot in SLOTS if slots else ():
