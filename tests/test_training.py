@@ -866,10 +866,9 @@ def test_a_device_that_is_not_here_is_one_sentence(device, adata, monkeypatch):
 
 
 def test_another_default_dtype_changes_no_training(adata, at_home):
-    model = qbm(adata)
     torch.set_default_dtype(torch.float64)
     try:
-        model.fit(**FIT)
+        model = qbm(adata).fit(**FIT)
         assert torch.get_default_dtype() == torch.float64
         doubled = qbm(adata)
         doubled.module.double()

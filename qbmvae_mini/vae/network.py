@@ -68,7 +68,9 @@ class VAE(nn.Module):
         latent.join(self)  # and of no other model
         self.latent = latent
         self.decoder = _two_layers(
-            nn.Linear(latent.n_latent + n_labels, n_hidden),
+            nn.Linear(
+                latent.n_latent + n_labels, n_hidden, dtype=torch.float32
+            ),
             n_genes,
             decoder_dropout,
         )
@@ -287,7 +289,7 @@ class CountsLinear(nn.Module):
 
     def __init__(self, n_genes, n_out):
         super().__init__()
-        start = nn.Linear(n_genes, n_out)
+        start = nn.Linear(n_genes, n_out, dtype=torch.float32)
         self.weight = nn.Parameter(start.weight.detach().t().contiguous())
         self.bias = start.bias
 
@@ -331,8 +333,8 @@ def _two_layers(first, n_out, dropout):
     n_hidden = first.bias.numel()
     return nn.Sequential(
         first,
-        nn.LayerNorm(n_hidden),
+        nn.LayerNorm(n_hidden, dtype=torch.float32),
         nn.ReLU(),
         nn.Dropout(dropout),
-        nn.Linear(n_hidden, n_out),
+        nn.Linear(n_hidden, n_out, dtype=torch.float32),
     )
