@@ -7,10 +7,12 @@ import neal
 
 from qbmvae_mini.latents import (
     BernoulliLatent,
+    BernoulliMixtureLatent,
     BoltzmannLatent,
     GaussianLatent,
     MixtureLatent,
     QuantumLatent,
+    SigmoidBeliefLatent,
 )
 from qbmvae_mini.latents.relaxations import (
     RELAXATIONS,
@@ -56,6 +58,11 @@ LATENTS = {
     ),
     "quantum": quantum,
     "quantum, sampled": lambda: quantum(PathIntegralSampler(sweeps=30)),
+    "mixture of bits": lambda: BernoulliMixtureLatent(5, 3),
+    "mixture of bits, smoothed": lambda: BernoulliMixtureLatent(
+        5, 3, relaxation="overlapping exponentials"
+    ),
+    "belief network": lambda: SigmoidBeliefLatent(5),
     "scheduled": lambda: BernoulliLatent(
         5, relaxation=BinaryConcrete(Schedule(2.0, 0.5, 6))
     ),

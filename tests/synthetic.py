@@ -109,7 +109,7 @@ def _wide():
 
 
 def _gaussian():
-    return GaussianVAE(two_clusters(), n_latent=4, dropout=0.3)
+    return GaussianVAE(two_clusters(), n_latent=4, encoder_dropout=0.3)
 
 
 def _tempering():

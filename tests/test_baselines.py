@@ -58,7 +58,7 @@ def test_noise_is_standard_normal_and_knows_no_cell(halves):
 def test_scvi_embeds_cells_of_any_batch_and_scores_those_it_knows(halves):
     pytest.importorskip("scvi", reason="needs the extra `baselines`")
     train, test = halves
-    model = ScVI(train, 5, batch_key="donor", dropout=0.1, seed=0)
+    model = ScVI(train, 5, batch_key="donor", encoder_dropout=0.1, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of so short a training
         model._model.train(

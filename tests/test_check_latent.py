@@ -18,6 +18,7 @@ from qbmvae_mini.latents import (
     MixtureLatent,
     MultilinearLatent,
     QuantumLatent,
+    SigmoidBeliefLatent,
     check_latent,
 )
 from qbmvae_mini.machines import RBM, QuantumBoltzmannMachine
@@ -33,7 +34,7 @@ def of_the_page():
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
     names = {}
     exec(code, names)
-    return names["BeliefNetworkLatent"]
+    return names["CountLatent"]
 
 
 @pytest.mark.parametrize("name", LATENTS)
@@ -91,7 +92,7 @@ def test_it_is_trained_scored_saved_and_loaded(tmp_path):
 def belief_network_as_if_multilinear():
     """What a contributor wrote: the KL of Bernoulli, of another energy."""
 
-    class Wrong(of_the_page(), MultilinearLatent):
+    class Wrong(SigmoidBeliefLatent, MultilinearLatent):
         kl, energy = MultilinearLatent.kl, MultilinearLatent.energy
 
         def prior_energy(self, z):

@@ -14,17 +14,24 @@ from synthetic import FIT, two_clusters
 
 from qbmvae_mini.latents import (
     BernoulliLatent,
+    BernoulliMixtureLatent,
     BoltzmannLatent,
     GaussianLatent,
     MixtureLatent,
     QuantumLatent,
+    SigmoidBeliefLatent,
 )
 from qbmvae_mini.latents.relaxations import (
     OverlappingExponentials,
     Schedule,
     ScoreFunction,
 )
-from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
+from qbmvae_mini.machines import (
+    RBM,
+    BoltzmannMachine,
+    QuantumBoltzmannMachine,
+    all_states,
+)
 from qbmvae_mini.models import QBMVAE, CellVAE, GaussianVAE
 from qbmvae_mini.models.controls import (
     randomise_couplings,
@@ -366,6 +373,30 @@ def test_a_mixture_is_fitted_to_the_codes_of_a_gaussian_model(adata):
     start.module.encoder = model.module.encoder
     assert mean_kl(refitted) < mean_kl(start) - 0.1
     assert type(refitted) is CellVAE
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: BernoulliMixtureLatent(2, 4), lambda: SigmoidBeliefLatent(2)],
+)
+def test_a_prior_without_a_sampler_is_fitted_to_frozen_bits(make, adata):
+    """Two bits: all laws are within reach of both."""
+    model = correlated(adata)
+    before = everything(model)
+    refitted = refit_prior(model, make(), **REFIT)
+    assert_equal(everything(model), before)
+    for name, value in refitted.module.state_dict().items():
+        if not name.startswith("latent."):
+            assert torch.equal(value, before[name]), name
+    x, _ = next(model._cells.minibatches(1000))
+    with torch.no_grad():
+        logits = model.module.encode(x).double()
+        log_p = refitted.module.latent.double().log_prior(
+            all_states(2).double()
+        )
+    best = best_kl(model, joint=True)
+    found = float(listed_kl(logits, -log_p).mean())
+    assert best - 1e-6 < found < best + 0.005
 
 
 @pytest.mark.parametrize("validation", [0, 0.2])

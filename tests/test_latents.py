@@ -47,6 +47,7 @@ from qbmvae_mini.samplers import (
     Sampler,
     TemperingSampler,
 )
+from qbmvae_mini.vae import VAE
 
 DOUBLE = torch.float64
 TOLERANCE = 1e-5
@@ -879,6 +880,28 @@ def test_the_default_precision_of_another_library_changes_nothing():
     for one, two in zip(plain, other, strict=True):
         assert one.dtype == two.dtype
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("name", LATENTS)
+def test_parts_are_float32_whatever_another_library_has_set(name):
+    def built():
+        torch.manual_seed(4)
+        vae = VAE(7, LATENTS[name](), n_batches=2)
+        z = vae.latent.sample_prior(3, seed=1)
+        return {**vae.state_dict(), "draws": z, "elbo": vae.eval()(x, batch)}
+
+    x = torch.arange(21, dtype=torch.float32).reshape(3, 7)
+    batch = torch.tensor([0, 1, 1])
+    plain = built()
+    torch.set_default_dtype(torch.float64)
+    try:
+        other = built()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert plain.keys() == other.keys()
+    for what, value in plain.items():
+        assert value.dtype == other[what].dtype, what
+        assert torch.equal(value.nan_to_num(), other[what].nan_to_num()), what
 
 
 # Parts of one model

@@ -112,12 +112,19 @@ def test_seed_and_width_are_whole_numbers(adata, name, value):
             make(adata, **{name: value})
 
 
+@pytest.mark.parametrize("name", ["encoder_dropout", "decoder_dropout"])
 @pytest.mark.parametrize("value", [1.0, -0.1, math.nan, "0.1", None, True])
-def test_a_dropout_is_a_share(adata, value):
-    words = f"dropout is a finite number.*below 1, not {value!r}"
+def test_a_dropout_is_a_share(adata, name, value):
+    words = f"{name} is a finite number.*below 1, not {value!r}"
     for make in MAKE.values():
         with pytest.raises(ValueError, match=words):
-            make(adata, dropout=value)
+            make(adata, **{name: value})
+
+
+def test_each_network_has_a_dropout_of_its_own(adata):
+    for make in MAKE.values():
+        module = make(adata, encoder_dropout=0.3, decoder_dropout=0.0).module
+        assert (module.encoder[3].p, module.decoder[3].p) == (0.3, 0.0)
 
 
 def test_a_seed_that_no_generator_takes_is_refused(adata):
@@ -143,7 +150,7 @@ def test_a_key_is_one_name(adata, name):
 
 
 def test_numbers_from_numpy_are_as_good_as_others(adata, tmp_path):
-    numbers = {"n_hidden": np.int32(16), "dropout": np.float32(0.1)}
+    numbers = {"n_hidden": np.int32(16), "encoder_dropout": np.float32(0.1)}
     model = QBMVAE(adata, n_latent=np.int64(8), seed=np.int64(3), **numbers)
     model.save(tmp_path)
     assert QBMVAE.load(tmp_path).module.encoder[4].weight.shape == (8, 16)

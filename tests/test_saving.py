@@ -23,10 +23,12 @@ from qbmvae_mini import latents
 from qbmvae_mini.estimates import Bracket
 from qbmvae_mini.latents import (
     BernoulliLatent,
+    BernoulliMixtureLatent,
     BoltzmannLatent,
     GaussianLatent,
     MixtureLatent,
     QuantumLatent,
+    SigmoidBeliefLatent,
 )
 from qbmvae_mini.latents.relaxations import (
     BinaryConcrete,
@@ -52,7 +54,13 @@ RING = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5)]
 #: A latent of each kind, with parts of all kinds.
 LATENTS = {
     "gaussian": lambda: GaussianLatent(3),
-    "mixture": lambda: MixtureLatent(3, components=7, draws=2),
+    "mixture": lambda: MixtureLatent(3, components=7, draws=2, seed=5),
+    "mixture of bits": lambda: BernoulliMixtureLatent(
+        6, 7, relaxation=BinaryConcrete(0.3), draws=2, seed=5
+    ),
+    "belief network": lambda: SigmoidBeliefLatent(
+        6, relaxation=ScoreFunction(), draws=2
+    ),
     "bernoulli": lambda: BernoulliLatent(6, relaxation=BinaryConcrete(0.3)),
     "rbm": lambda: BoltzmannLatent(
         RBM(2, 3),
@@ -490,8 +498,8 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         lambda text: "",
         lambda text: "[]",
         lambda text: "[" * 100_000,
-        lambda text: '{"format": 1, "weights": "../../etc/passwd"}',
-        lambda text: '{"format": 1, "weights": []}',
+        lambda text: '{"format": 2, "weights": "../../etc/passwd"}',
+        lambda text: '{"format": 2, "weights": []}',
         lambda text: b"\xff" + text.encode(),
     ],
 )
@@ -504,10 +512,10 @@ def test_torn_facts_are_one_sentence(saved, spoil):
 
 def test_facts_of_another_version_are_told(saved):
     about = json.loads((saved / "model.json").read_text())
-    for found in (99, None, "1"):
+    for found in (99, 1, None, "1"):
         text = json.dumps(about | {"format": found})
         (saved / "model.json").write_text(text)
-        refused(saved, rf"another format \({found}\).*reads \(1\); use the ver")
+        refused(saved, rf"another format \({found}\).*reads \(2\); use the ver")
     del about["format"]
     (saved / "model.json").write_text(json.dumps(about))
     refused(saved, "as of an older version")
@@ -568,7 +576,8 @@ def part(name, value):
         lambda facts: facts.update(settings=[]),
         lambda facts: facts.update(latent=[]),
         *(setting("n_hidden", v) for v in (10**9, -1, "128", 127, None)),
-        *(setting("dropout", v) for v in (1.5, [], "0.1")),
+        *(setting("encoder_dropout", v) for v in (1.5, [], "0.1")),
+        *(setting("decoder_dropout", v) for v in (1.0, None)),
         *(setting("seed", v) for v in (-1, 2**64, 0.5)),
         *(setting(name, 5) for name in ("layer", "batch_key", "future")),
         part("n_latent", 10**9),

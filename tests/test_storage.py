@@ -98,14 +98,14 @@ def test_another_format_is_named(path, monkeypatch):
     monkeypatch.setattr(storage, "FORMAT", 7)
     write_tensors(path, TENSORS, FACTS)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="format 7, and.*reads format 1"):
+    with pytest.raises(ValueError, match="format 7, and.*reads format 2"):
         read_tensors(path)
     for metadata in (
         None,
         {"facts": "{}"},
         {"qbmvae_mini": "[]"},
         {"qbmvae_mini": "[" * 100_000},
-        {"qbmvae_mini": '{"format": 1}'},
+        {"qbmvae_mini": '{"format": 2}'},
     ):
         save_file(TENSORS, path, metadata=metadata)
         with pytest.raises(ValueError, match="not written by qbmvae_mini"):

@@ -446,6 +446,8 @@ def test_a_single_cell_can_be_trained_on(name, adata):
         ({"kl_weight": math.inf}, "kl_weight is a finite number.*not inf"),
         ({"kl_weight": "1"}, "kl_weight is a finite number.*not '1'"),
         ({"kl_weight": None}, "kl_weight is a finite number.*not None"),
+        ({"weight_decay": -1}, "weight_decay is a finite number at least 0"),
+        ({"weight_decay": "0"}, "weight_decay is a finite number.*not '0'"),
         ({"validation": -0.1}, "at least 0 and below 1, not -0.1"),
         ({"validation": 1}, "validation is.*below 1, not 1"),
         ({"validation": 10}, "validation is.*below 1, not 10"),
@@ -678,17 +680,17 @@ def test_a_large_gradient_is_scaled_down_and_a_small_one_is_not(
     monkeypatch.setattr(
         VAE, "forward", lambda vae, *a: scale * forward(vae, *a)
     )
-    given, step = [], torch.optim.Adam.step
+    given, step = [], torch.optim.AdamW.step
 
     def watch(optimizer, *args):
-        group = optimizer.param_groups[0]["params"]
-        parts = [p.grad.flatten() for p in group if p.grad is not None]
+        rest, last = (group["params"] for group in optimizer.param_groups)
+        parts = [p.grad.flatten() for p in rest + last if p.grad is not None]
         given.append(torch.cat(parts).clone())
         return step(optimizer, *args)
 
-    monkeypatch.setattr(torch.optim.Adam, "step", watch)
+    monkeypatch.setattr(torch.optim.AdamW, "step", watch)
     settings = FIT | {"max_epochs": 1, "validation": 0, "batch_size": 120}
-    model = GaussianVAE(adata, n_latent=3, dropout=0)
+    model = GaussianVAE(adata, n_latent=3, encoder_dropout=0, decoder_dropout=0)
     before = copy.deepcopy(model)
     model.fit(**settings)
     assert len(given) == 1
@@ -698,13 +700,84 @@ def test_a_large_gradient_is_scaled_down_and_a_small_one_is_not(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         before.module.train()(x, batch, 0.5).mean().backward()
-    parts = [p.grad.flatten() for p in before.module.parameters()]
+    rest, last = before.module.weight_groups()
+    parts = [p.grad.flatten() for p in rest + last]
     expected = torch.cat(parts)
     if clipped:
         assert expected.norm() > 20
         expected = expected * 20 / expected.norm()
         assert given[0].norm() == pytest.approx(20, rel=1e-4)
     torch.testing.assert_close(given[0], expected, rtol=1e-3, atol=1e-6)
+
+
+def watched_steps(model, monkeypatch, **settings):
+    """Gradients that the optimiser is given, and weights that it leaves.
+
+    One pair a step, each a list in the order of `VAE.weight_groups`.
+    """
+    steps, step = [], torch.optim.AdamW.step
+
+    def watch(optimizer, *args):
+        weights = [w for g in optimizer.param_groups for w in g["params"]]
+        gradients = [w.grad.clone() for w in weights]
+        step(optimizer, *args)
+        steps.append((gradients, [w.detach().clone() for w in weights]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", watch)
+        model.fit(**FIT | settings)
+    return steps
+
+
+def test_weight_decay_is_adamw_on_the_last_layer_and_adam_elsewhere(
+    adata, monkeypatch
+):
+    model = GaussianVAE(adata, n_latent=3)
+    rest, last = model.module.weight_groups()
+    assert last == [model.module.decoder[-1].weight]
+    start = [w.detach().clone().requires_grad_() for w in rest + last]
+    oracles = [
+        torch.optim.Adam(start[:-1], lr=0.01),
+        torch.optim.AdamW(start[-1:], lr=0.01, weight_decay=0.5),
+    ]
+    settings = {"max_epochs": 3, "lr": 0.01, "weight_decay": 0.5}
+    steps = watched_steps(model, monkeypatch, **settings)
+    assert len(steps) == 3 * 3
+    for gradients, left in steps:
+        for weight, gradient in zip(start, gradients, strict=True):
+            weight.grad = gradient
+        for oracle in oracles:
+            oracle.step()
+        torch.testing.assert_close(left, start, rtol=1e-5, atol=1e-6)
+
+
+def test_no_weight_decay_is_adam_to_the_last_digit(adata, monkeypatch):
+    one, two, three = (GaussianVAE(adata, n_latent=3) for _ in range(3))
+    one.fit(**FIT)
+    two.fit(**FIT, weight_decay=0.5)
+    monkeypatch.setattr(torch.optim, "AdamW", torch.optim.Adam)
+    three.fit(**FIT)
+    assert torch.equal(weights(one), weights(three))
+    assert not torch.equal(weights(one), weights(two))
+
+
+def test_a_last_layer_that_does_not_learn_does_not_decay(adata):
+    model = GaussianVAE(adata, n_latent=3)
+    last = model.module.decoder[-1].weight.requires_grad_(False)
+    before = last.clone()
+    model.fit(**FIT, weight_decay=0.5)
+    assert torch.equal(last, before)
+
+
+def test_training_with_weight_decay_goes_on_to_the_same_numbers(
+    adata, tmp_path
+):
+    whole, first, second = (MAKE["qbm"](adata) for _ in range(3))
+    settings = FIT | {"weight_decay": 0.5}
+    whole.fit(**settings | {"max_epochs": 20})
+    first.fit(**settings | {"max_epochs": 10}, resume=tmp_path / "run")
+    second.fit(**settings | {"max_epochs": 20}, resume=tmp_path / "run")
+    assert torch.equal(weights(second), weights(whole))
 
 
 # Surroundings
@@ -793,10 +866,9 @@ def test_a_device_that_is_not_here_is_one_sentence(device, adata, monkeypatch):
 
 
 def test_another_default_dtype_changes_no_training(adata, at_home):
-    model = qbm(adata)
     torch.set_default_dtype(torch.float64)
     try:
-        model.fit(**FIT)
+        model = qbm(adata).fit(**FIT)
         assert torch.get_default_dtype() == torch.float64
         doubled = qbm(adata)
         doubled.module.double()
@@ -985,6 +1057,7 @@ def deeper():
         (MAKE["gaussian"], {"kl_warmup": 9}, "kl_warmup was 2, is 9"),
         (MAKE["gaussian"], {"kl_weight": 0}, "kl_weight was 1.0, is 0.0"),
         (MAKE["gaussian"], {"kl_weight": 2}, "kl_weight was 1.0, is 2.0"),
+        (MAKE["gaussian"], {"weight_decay": 1}, "weight_decay was 0.0, is 1.0"),
         (MAKE["gaussian"], {"validation": 0.3}, "validation cells was 12"),
     ],
 )
@@ -1018,7 +1091,8 @@ def qbm(adata, **more):
         (lambda a: qbm(renamed(a, gene=("gene3", "x"))), "was gene3, is x"),
         (lambda a: qbm(renamed(a, batch=("left", "z"))), "was left, is right"),
         (lambda a: qbm(a, relaxation="score function"), "latent relaxation"),
-        (lambda a: qbm(a, dropout=0.5), "dropout was 0.1, is 0.5"),
+        (lambda a: qbm(a, encoder_dropout=0.5), "encoder_dropout was 0.1, is"),
+        (lambda a: qbm(a, decoder_dropout=0.5), "decoder_dropout was 0.1, is"),
         (lambda a: qbm(a, sampler=GibbsSampler(sweeps=1)), "sweeps was 5, is"),
         (lambda a: qbm(a, negatives=7), "negatives was 256, is 7"),
     ],

@@ -77,7 +77,10 @@ def _some_machine():
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in machine.parameters():
-            weight.copy_(0.8 * torch.randn(weight.shape, generator=generator))
+            noise = torch.randn(
+                weight.shape, generator=generator, dtype=torch.float32
+            )
+            weight.copy_(0.8 * noise)
     return machine
 
 

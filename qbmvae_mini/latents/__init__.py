@@ -37,12 +37,16 @@ prior's weights too. `check_latent` checks all this for a latent of your own.
 
 Priors over numbers: `GaussianLatent`, `MixtureLatent`. Priors over bits:
 `BernoulliLatent`, `BoltzmannLatent` (an RBM, or a machine on any graph) and
-`QuantumLatent`, whose values are bounds. `BitLatent` takes any other prior
-over bits; `MultilinearLatent` one whose energy is linear in each bit, as a
-Boltzmann machine's is.
+`QuantumLatent`, whose values are bounds; and two that need no sampler,
+`BernoulliMixtureLatent` and `SigmoidBeliefLatent`. For a prior of your own:
+`MultilinearLatent` if its energy is linear in each bit, as a Boltzmann
+machine's is; `ExplicitLatent` if its log p is known; `BitLatent` for any other
+prior over bits.
 """
 
 from qbmvae_mini.latents.base import Latent
+from qbmvae_mini.latents.belief_network import SigmoidBeliefLatent
+from qbmvae_mini.latents.bernoulli_mixture import BernoulliMixtureLatent
 from qbmvae_mini.latents.bits import (
     BernoulliLatent,
     BitLatent,
@@ -50,18 +54,22 @@ from qbmvae_mini.latents.bits import (
 )
 from qbmvae_mini.latents.boltzmann import EFFORTS, BoltzmannLatent
 from qbmvae_mini.latents.checking import check_latent
+from qbmvae_mini.latents.explicit import ExplicitLatent
 from qbmvae_mini.latents.gaussian import GaussianLatent, MixtureLatent
 from qbmvae_mini.latents.quantum import QuantumLatent
 
 __all__ = [
     "EFFORTS",
     "BernoulliLatent",
+    "BernoulliMixtureLatent",
     "BitLatent",
     "BoltzmannLatent",
+    "ExplicitLatent",
     "GaussianLatent",
     "Latent",
     "MixtureLatent",
     "MultilinearLatent",
     "QuantumLatent",
+    "SigmoidBeliefLatent",
     "check_latent",
 ]

@@ -71,7 +71,8 @@ class BoltzmannLatent(MultilinearLatent):
             negatives = sampler.draws
         self.negatives = check_whole("negatives", negatives, 1)
         # Kept with the weights, so that a resumed run reports the same loss.
-        self.register_buffer("log_z", torch.tensor(math.nan))
+        log_z = torch.tensor(math.nan, dtype=torch.float32)
+        self.register_buffer("log_z", log_z)
         self._bracket = None  # and the effort and weights it was made with:
         self._effort = self._weights = None
 

@@ -378,7 +378,7 @@ def _copied(latent):
         raise ValueError(
             f"copy.deepcopy of a {type(latent).__name__} fails ({error})"
         ) from error
-    mine = {weight.data_ptr() for weight in latent.parameters()}
+    mine = {w.data_ptr() for w in latent.parameters() if w.numel()}
     if any(weight.data_ptr() in mine for weight in twin.parameters()):
         raise ValueError("a deep copy shares weights with the latent")
     return twin

@@ -29,7 +29,8 @@ class Machine(nn.Module):
     All else has a default, which a child may replace by something faster.
 
     The graph and the offset are buffers, so ``state_dict`` restores the whole
-    machine.
+    machine. Numbers are float32 whatever torch's default dtype is, as in all
+    parts of the package; ``machine.double()`` asks for more.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Machine(nn.Module):
         super().__init__()
         self.n_units = n_units
         self.register_buffer("edges", edges)
-        self.register_buffer("offset", torch.zeros(()))
+        self.register_buffer("offset", _zeros())
         self._by_edges = edges.shape[1] * PRODUCTS_AN_EDGE < n_units**2
         self._groups = None  # made when first needed
         # A loaded state may bring another graph of the same size.
@@ -391,9 +392,15 @@ def check_quantum(machine, who):
     machine.check()
 
 
+def _zeros(*shape):
+    # Not the default dtype, which another library may have set.
+    return torch.zeros(shape, dtype=torch.float32)
+
+
 def _small_random(*shape, seed):
     generator = torch.Generator().manual_seed(check_seed(seed))
-    return INITIAL_COUPLING_SD * torch.randn(shape, generator=generator)
+    numbers = torch.randn(shape, generator=generator, dtype=torch.float32)
+    return INITIAL_COUPLING_SD * numbers
 
 
 def _as_bits(bqm):

@@ -15,7 +15,12 @@ import torch
 from torch import nn
 
 from qbmvae_mini.checks import check_whole
-from qbmvae_mini.machines.base import Machine, _as_bits, _small_random
+from qbmvae_mini.machines.base import (
+    Machine,
+    _as_bits,
+    _small_random,
+    _zeros,
+)
 from qbmvae_mini.machines.graphs import checked_edges
 
 
@@ -61,7 +66,7 @@ class BoltzmannMachine(Machine):
         else:
             edges = checked_edges(edges, n_units)
         super().__init__(n_units, edges)
-        self.bias = nn.Parameter(torch.zeros(n_units))
+        self.bias = nn.Parameter(_zeros(n_units))
         self.coupling = nn.Parameter(_small_random(edges.shape[1], seed=seed))
 
     @classmethod

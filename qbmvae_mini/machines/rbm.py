@@ -5,7 +5,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from qbmvae_mini.checks import check_whole, kind_of
-from qbmvae_mini.machines.base import Machine, _as_bits, _small_random
+from qbmvae_mini.machines.base import (
+    Machine,
+    _as_bits,
+    _small_random,
+    _zeros,
+)
 from qbmvae_mini.machines.graphs import Conditional
 from qbmvae_mini.machines.listing import LayerListing
 
@@ -42,8 +47,8 @@ class RBM(Machine):
         right = torch.arange(n_left, n_left + n_right).repeat(n_left)
         super().__init__(n_left + n_right, torch.stack([left, right]))
         self.n_left, self.n_right = n_left, n_right
-        self.a = nn.Parameter(torch.zeros(n_left))
-        self.c = nn.Parameter(torch.zeros(n_right))
+        self.a = nn.Parameter(_zeros(n_left))
+        self.c = nn.Parameter(_zeros(n_right))
         self.W = nn.Parameter(_small_random(n_left, n_right, seed=seed))
 
     @property

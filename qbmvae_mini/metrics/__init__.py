@@ -6,6 +6,7 @@ An embedding is an array of codes, one row a cell, of any model or of none.
 - `classification`: labels read off by a plain classifier.
 - `trajectory`: pseudotime and branches against a known truth.
 - `generation`: no scores of codes, but checks of new cells against real ones.
+- `markers`: none of codes either; marker genes of each type by the model.
 
 Each calls a well-kept library where there is one. Biology and mixing are
 never added up: noise mixes batches perfectly.
@@ -31,6 +32,11 @@ from qbmvae_mini.metrics.integration import (
     mixing,
     twin_rank,
 )
+from qbmvae_mini.metrics.markers import (
+    marker_fidelity,
+    marker_genes,
+    marker_ratios,
+)
 from qbmvae_mini.metrics.trajectory import (
     branch_agreement,
     order_scores,
@@ -49,6 +55,9 @@ __all__ = [
     "gene_errors",
     "label_scores",
     "lisi",
+    "marker_fidelity",
+    "marker_genes",
+    "marker_ratios",
     "mixing",
     "nearest_distance",
     "order_scores",

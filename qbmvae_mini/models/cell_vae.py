@@ -12,9 +12,13 @@ from qbmvae_mini.checks import check_real, check_seed, check_whole
 from qbmvae_mini.latents.base import check_is_latent
 from qbmvae_mini.models import saving
 from qbmvae_mini.vae.checkpoints import load_state_tensors
-from qbmvae_mini.vae.network import VAE
+from qbmvae_mini.vae.network import (
+    DECODER_DROPOUT,
+    ENCODER_DROPOUT,
+    VAE,
+)
 from qbmvae_mini.vae.surroundings import seeded
-from qbmvae_mini.vae.training import fit
+from qbmvae_mini.vae.training import WEIGHT_DECAY, fit
 
 #: Cells scored at once; the draws per cell are chunked in `VAE`.
 SCORED_AT_ONCE = 256
@@ -40,7 +44,8 @@ class CellVAE:
     batch_key : str, optional
         Column of ``adata.obs`` with the batch, told to the decoder alone.
     n_hidden : int
-    dropout : float
+    encoder_dropout, decoder_dropout : float
+        Share of the hidden units that a training step leaves out.
     seed : int
         Seeds the initial weights, the order of cells and all noise.
 
@@ -66,7 +71,8 @@ class CellVAE:
         layer=None,
         batch_key=None,
         n_hidden=128,
-        dropout=0.1,
+        encoder_dropout=ENCODER_DROPOUT,
+        decoder_dropout=DECODER_DROPOUT,
         seed=0,
     ):
         check_is_latent(latent)
@@ -74,7 +80,12 @@ class CellVAE:
             "layer": layer,
             "batch_key": batch_key,
             "n_hidden": check_whole("n_hidden", n_hidden, 1),
-            "dropout": check_real("dropout", dropout, least=0, below=1),
+            "encoder_dropout": check_real(
+                "encoder_dropout", encoder_dropout, least=0, below=1
+            ),
+            "decoder_dropout": check_real(
+                "decoder_dropout", decoder_dropout, least=0, below=1
+            ),
             "seed": check_seed(seed),
         }
         cells, genes, batches = read_cells(
@@ -94,7 +105,8 @@ class CellVAE:
                 latent,
                 n_batches=len(batches),
                 n_hidden=settings["n_hidden"],
-                dropout=settings["dropout"],
+                encoder_dropout=settings["encoder_dropout"],
+                decoder_dropout=settings["decoder_dropout"],
             )
         self.module.eval()
         self.history_ = []
@@ -133,6 +145,7 @@ class CellVAE:
         lr=3e-3,
         kl_warmup=40,
         kl_weight=1.0,
+        weight_decay=WEIGHT_DECAY,
         validation=0.1,
         patience=6,
         device="auto",
@@ -152,7 +165,7 @@ class CellVAE:
             model's seed; 0 trains on all of them for `max_epochs`.
         kl_weight : float
             1 is the bound. With 0 the model has codes, and no likelihood.
-        max_epochs, batch_size, lr, kl_warmup, patience
+        max_epochs, batch_size, lr, kl_warmup, weight_decay, patience
             See `qbmvae_mini.vae.fit`.
         device : str or torch.device
             Where to train; the model stays there.
@@ -178,6 +191,7 @@ class CellVAE:
                 lr=lr,
                 kl_warmup=kl_warmup,
                 kl_weight=kl_weight,
+                weight_decay=weight_decay,
                 patience=patience,
                 seed=self._settings["seed"],
                 device=device,

@@ -59,7 +59,9 @@ def randomise_couplings(model, seed=0):
     generator = torch.Generator().manual_seed(check_seed(seed))
 
     def random(coupling):
-        noise = torch.randn(coupling.shape, generator=generator)
+        noise = torch.randn(
+            coupling.shape, generator=generator, dtype=torch.float32
+        )
         return coupling.mean() + coupling.std(correction=0) * noise
 
     return _with_couplings(model, random)

@@ -23,7 +23,8 @@ class GaussianVAE(CellVAE):
     adata : AnnData
     n_latent : int
     **kwargs
-        `layer`, `batch_key`, `n_hidden`, `dropout`, `seed` of `CellVAE`.
+        `layer`, `batch_key`, `n_hidden`, `encoder_dropout`,
+        `decoder_dropout`, `seed` of `CellVAE`.
     """
 
     def __init__(self, adata, *, n_latent=GAUSSIANS, **kwargs):
@@ -48,7 +49,8 @@ class QBMVAE(CellVAE):
     negatives : int, optional
         See `qbmvae_mini.latents.BoltzmannLatent`.
     **kwargs
-        `layer`, `batch_key`, `n_hidden`, `dropout`, `seed` of `CellVAE`.
+        `layer`, `batch_key`, `n_hidden`, `encoder_dropout`,
+        `decoder_dropout`, `seed` of `CellVAE`.
 
     Raises
     ------

@@ -21,10 +21,12 @@ from pathlib import Path
 from qbmvae_mini.checks import check_real, check_seed, check_whole, kind_of
 from qbmvae_mini.latents import (
     BernoulliLatent,
+    BernoulliMixtureLatent,
     BoltzmannLatent,
     GaussianLatent,
     MixtureLatent,
     QuantumLatent,
+    SigmoidBeliefLatent,
 )
 from qbmvae_mini.latents.relaxations.names import RELAXATIONS
 from qbmvae_mini.machines import RBM, BoltzmannMachine, QuantumBoltzmannMachine
@@ -367,14 +369,16 @@ def _check_facts(facts, tensors):
         "its history is no list of epochs",
     )
     check(isinstance(settings, dict), "its settings are no dictionary")
-    wanted = {"layer", "batch_key", "n_hidden", "dropout", "seed"}
+    dropouts = ("encoder_dropout", "decoder_dropout")
+    wanted = {"layer", "batch_key", "n_hidden", *dropouts, "seed"}
     check(set(settings) == wanted, "its settings are not those of a CellVAE")
     for name in ("layer", "batch_key"):
         name = settings[name]
         check(name is None or isinstance(name, str), f"{name!r} is no name")
     try:
         check_whole("n_hidden", settings["n_hidden"], 1)
-        check_real("dropout", settings["dropout"], least=0, below=1)
+        for name in dropouts:
+            check_real(name, settings[name], least=0, below=1)
         check_seed(settings["seed"])
         check_real("kl_weight", facts.get("kl_weight"), least=0)
     except ValueError as error:
@@ -412,7 +416,7 @@ def _check_sizes(facts, tensors, check):
     left = machine.get("n_left")
     layer = tensors.get("vae.latent.machine.a", ())
     layer = tensors.get("vae.latent.machine.classical.a", layer)
-    components = len(tensors.get("vae.latent.means", ()))
+    components = len(tensors.get("vae.latent.weight_logits", ()))
     for name, value, wanted in (
         ("n_latent", latent.get("n_latent"), width),
         ("number of units", n_units, width),
@@ -530,10 +534,25 @@ _LATENTS = {
         settings["n_latent"]
     ),
     "MixtureLatent": lambda settings, part: MixtureLatent(
-        settings["n_latent"], settings["components"], draws=settings["draws"]
+        settings["n_latent"],
+        settings["components"],
+        draws=settings["draws"],
+        seed=settings["seed"],
     ),
     "BernoulliLatent": lambda settings, part: BernoulliLatent(
         settings["n_latent"], relaxation=part("relaxation")
+    ),
+    "BernoulliMixtureLatent": lambda settings, part: BernoulliMixtureLatent(
+        settings["n_latent"],
+        settings["components"],
+        relaxation=part("relaxation"),
+        draws=settings["draws"],
+        seed=settings["seed"],
+    ),
+    "SigmoidBeliefLatent": lambda settings, part: SigmoidBeliefLatent(
+        settings["n_latent"],
+        relaxation=part("relaxation"),
+        draws=settings["draws"],
     ),
     "BoltzmannLatent": _build_boltzmann(BoltzmannLatent),
     "QuantumLatent": _build_boltzmann(QuantumLatent),

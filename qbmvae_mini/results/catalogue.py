@@ -223,7 +223,7 @@ def _scvi(n_latent, **facts):
             cells,
             n_latent,
             batch_key=batch_key,
-            dropout=recipe.encoder_dropout,
+            encoder_dropout=recipe.encoder_dropout,
             seed=seed,
         ).fit()
 

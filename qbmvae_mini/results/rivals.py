@@ -33,12 +33,13 @@ class ScVI:
         Training cells, those for early stopping among them.
     n_latent : int
     batch_key : str or None
-    dropout : float
+    encoder_dropout : float
+        scVI's decoder has none.
     seed : int
         Also picks the cells for early stopping, as `CellVAE.fit` does.
     """
 
-    def __init__(self, cells, n_latent, *, batch_key, dropout, seed):
+    def __init__(self, cells, n_latent, *, batch_key, encoder_dropout, seed):
         self._batch_key = batch_key
         self._seed = seed
         self._genes = list(cells.var_names)
@@ -48,7 +49,7 @@ class ScVI:
         self._model = scvi.model.SCVI(
             cells,
             n_latent=n_latent,
-            dropout_rate=dropout,
+            dropout_rate=encoder_dropout,
             gene_likelihood="nb",
         )
 

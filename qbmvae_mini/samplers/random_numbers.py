@@ -237,5 +237,6 @@ def in_unit_interval(own, offset):
 
 def random_bits(n, n_units, *, generator=None, like=None):
     """Fair coin flips, shape (n, n_units), on the device of `like`."""
-    like = torch.zeros(()) if like is None else like
+    if like is None:
+        like = torch.zeros((), dtype=torch.float32)
     return uniforms((n, n_units), like=like, generator=generator).round_()

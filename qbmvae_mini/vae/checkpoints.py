@@ -555,11 +555,12 @@ def _expected(tensors, vae, judged):
     learning = [w for w in live.values() if w.requires_grad]
     for i, weight in enumerate(learning):
         expect(f"average.{i}", weight)
-    for i, weight in enumerate(live.values()):
+    count = torch.zeros((), dtype=torch.float32)  # of steps
+    for i, weight in enumerate(itertools.chain(*vae.weight_groups())):
         slots = {f"optimizer.{i}.{slot}" for slot in SLOTS} & tensors.keys()
         # None before the first step, and for what the loss does not reach.
         for slot in SLOTS if slots else ():
-            like = torch.zeros(()) if slot == "step" else weight
+            like = count if slot == "step" else weight
             expect(f"optimizer.{i}.{slot}", like)
     expect("random", torch.get_rng_state(), learns=False)
     if "random.cuda" in tensors:

@@ -33,7 +33,7 @@ class NegativeBinomial(nn.Module):
 
     def __init__(self, n_genes):
         super().__init__()
-        self.log_r = nn.Parameter(torch.zeros(n_genes))
+        self.log_r = nn.Parameter(torch.zeros(n_genes, dtype=torch.float32))
 
     def mean(self, output, library):
         """Mean counts: library size shared out among the genes.

@@ -24,6 +24,9 @@ MAX_ELEMENTS = 2**20
 #: Numbers of them that stay in the processor's cache: 1 MB.
 CACHED = 2**18
 
+#: Shares of hidden units that a training step leaves out.
+ENCODER_DROPOUT, DECODER_DROPOUT = 0.1, 0.1
+
 
 class VAE(nn.Module):
     """Encoder, latent, decoder and negative binomial law of counts.
@@ -36,7 +39,8 @@ class VAE(nn.Module):
     n_batches : int
         Batches, told to the decoder alone; with one, it is told nothing.
     n_hidden : int
-    dropout : float
+    encoder_dropout, decoder_dropout : float
+        Share of the hidden units that a training step leaves out.
 
     Notes
     -----
@@ -45,19 +49,30 @@ class VAE(nn.Module):
     """
 
     def __init__(
-        self, n_genes, latent, *, n_batches=1, n_hidden=128, dropout=0.1
+        self,
+        n_genes,
+        latent,
+        *,
+        n_batches=1,
+        n_hidden=128,
+        encoder_dropout=ENCODER_DROPOUT,
+        decoder_dropout=DECODER_DROPOUT,
     ):
         super().__init__()
         self.n_batches = n_batches
         # A single batch needs no label, so it gets no column.
         n_labels = n_batches if n_batches > 1 else 0
         self.encoder = _two_layers(
-            CountsLinear(n_genes, n_hidden), latent.n_params, dropout
+            CountsLinear(n_genes, n_hidden), latent.n_params, encoder_dropout
         )
         latent.join(self)  # and of no other model
         self.latent = latent
         self.decoder = _two_layers(
-            nn.Linear(latent.n_latent + n_labels, n_hidden), n_genes, dropout
+            nn.Linear(
+                latent.n_latent + n_labels, n_hidden, dtype=torch.float32
+            ),
+            n_genes,
+            decoder_dropout,
         )
         self.likelihood = NegativeBinomial(n_genes)
         self.kl_weight = 1.0  # of the last training, set by `fit`
@@ -181,6 +196,19 @@ class VAE(nn.Module):
                 total[part] += output.softmax(-1).sum(0)
         return total.div_(n_samples)
 
+    def weight_groups(self):
+        """Weights for an optimiser, in two groups: the second may decay.
+
+        That is the decoder's last layer without its bias: the bias holds the
+        mean share of each gene, which is to stay what it is.
+
+        Returns
+        -------
+        tuple of list of Parameter
+        """
+        last = self.decoder[-1].weight
+        return [w for w in self.parameters() if w is not last], [last]
+
     def embed(self, x):
         """Mean code of each cell, (cells, n_latent)."""
         return self.latent.mean(self.encode(x))
@@ -261,7 +289,7 @@ class CountsLinear(nn.Module):
 
     def __init__(self, n_genes, n_out):
         super().__init__()
-        start = nn.Linear(n_genes, n_out)
+        start = nn.Linear(n_genes, n_out, dtype=torch.float32)
         self.weight = nn.Parameter(start.weight.detach().t().contiguous())
         self.bias = start.bias
 
@@ -305,8 +333,8 @@ def _two_layers(first, n_out, dropout):
     n_hidden = first.bias.numel()
     return nn.Sequential(
         first,
-        nn.LayerNorm(n_hidden),
+        nn.LayerNorm(n_hidden, dtype=torch.float32),
         nn.ReLU(),
         nn.Dropout(dropout),
-        nn.Linear(n_hidden, n_out),
+        nn.Linear(n_hidden, n_out, dtype=torch.float32),
     )

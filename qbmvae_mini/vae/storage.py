@@ -25,7 +25,7 @@ except ImportError:  # Windows, where a file that is open cannot be removed
     fcntl = None
 
 #: Format of the files; a reader of another one refuses them.
-FORMAT = 1
+FORMAT = 2
 
 #: The entry of a file's header that holds format, digest and facts.
 NAME = "qbmvae_mini"

@@ -22,6 +22,9 @@ VALIDATION_SAMPLES = 16
 #: Width in nats at which a bracket of log Z is of no use to a validation.
 WIDEST_BRACKET = 0.4
 
+#: Of the decoder's last layer; see `fit`.
+WEIGHT_DECAY = 0.0
+
 #: Gradient norm above which the step is scaled down.
 MAX_GRADIENT_NORM = 20.0
 
@@ -37,6 +40,7 @@ def fit(
     lr=3e-3,
     kl_warmup=40,
     kl_weight=1.0,
+    weight_decay=WEIGHT_DECAY,
     patience=6,
     seed=0,
     device="auto",
@@ -70,6 +74,10 @@ def fit(
     kl_weight : float
         1 is the bound. 0 leaves the prior out: then the codes are those of an
         autoencoder with noise, and no likelihood is defined.
+    weight_decay : float
+        Each step also takes ``lr * weight_decay`` of their size from the
+        weights of the decoder's last layer (decoupled decay, Loshchilov and
+        Hutter 2019, Algorithm 2).
     patience : int
         Validations without improvement before training stops.
     seed : int
@@ -124,6 +132,7 @@ def fit(
         "lr": check_real("lr", lr, above=0),
         "kl_warmup": check_whole("kl_warmup", kl_warmup, 0),
         "kl_weight": check_real("kl_weight", kl_weight, least=0),
+        "weight_decay": check_real("weight_decay", weight_decay, least=0),
         "patience": check_whole("patience", patience, 1),
         "seed": check_seed(seed),
     }
@@ -169,6 +178,7 @@ class _Training:
         lr,
         kl_warmup,
         kl_weight,
+        weight_decay,
         patience,
         seed,
     ):
@@ -181,7 +191,13 @@ class _Training:
         self.kl_weight = kl_weight
         self.patience = patience
         self.seed = seed
-        adam = torch.optim.Adam(vae.parameters(), lr=lr, fused=True)
+        rest, last = vae.weight_groups()
+        adam = torch.optim.AdamW(
+            [{"params": rest}, {"params": last, "weight_decay": weight_decay}],
+            lr=lr,
+            weight_decay=0,
+            fused=True,
+        )
         self.state = TrainingState(vae, adam, fabric.device)
         self.module, self.optimizer = fabric.setup(vae, adam)
 

@@ -180,7 +180,7 @@ def ended_in_fit(name, number):
     )
     _busy(running, Path("ck").exists)
     os.kill(running.pid, number)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate()
     if number != signal.SIGKILL:
         assert running.returncode in (130, 143), (running.returncode, err)
         check_sentence(err.strip().splitlines()[-1])
@@ -206,7 +206,7 @@ def ended_in_embed(name, number):
     # Once it holds a place for the output, it is at work.
     _busy(running, lambda: len(list(Path().iterdir())) > 3)
     os.kill(running.pid, number)
-    running.communicate(timeout=60)
+    running.communicate()
     assert Path("o.h5ad").read_text() == "old"
     if number != signal.SIGKILL:
         no_debris(".", "M", "c.h5ad", "o.h5ad")

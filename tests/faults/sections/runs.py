@@ -55,7 +55,7 @@ KINDS = {
         sampler=ExactSampler(),
         relaxation="spike-and-exponential",
     ),
-    "Gaussian": lambda a: GaussianVAE(a, n_latent=4, dropout=0.3),
+    "Gaussian": lambda a: GaussianVAE(a, n_latent=4, encoder_dropout=0.3),
     "mixture": lambda a: CellVAE(a, MixtureLatent(4, components=3)),
     "Bernoulli, concrete": lambda a: CellVAE(
         a, BernoulliLatent(8, relaxation="binary concrete")
@@ -143,7 +143,8 @@ def _untouched(model, call, *words):
     SECTION,
     "the checkpoint of another",
     ("relaxation", {"relaxation": "score function"}, {}),
-    ("dropout", {"dropout": 0.5}, {}),
+    ("dropout of the encoder", {"encoder_dropout": 0.5}, {}),
+    ("dropout of the decoder", {"decoder_dropout": 0.5}, {}),
     ("seed", {"seed": 5}, {}),
     ("number of sweeps", {"sampler": GibbsSampler(32, 1)}, {}),
     ("sampler", {"sampler": TemperingSampler(8, 3)}, {}),
@@ -152,6 +153,7 @@ def _untouched(model, call, *words):
     ("rate", {}, {"lr": 1e-4}),
     ("batch size", {}, {"batch_size": 20}),
     ("weight of the KL", {}, {"kl_weight": 0.5}),
+    ("weight decay", {}, {"weight_decay": 0.2}),
     ("patience", {}, {"patience": 2}),
     ("share of validation", {}, {"validation": 0.2}),
 )
@@ -373,6 +375,7 @@ def stopped_and_continued():
     ("validation NaN", {"validation": float("nan")}),
     ("validation in words", {"validation": "some"}),
     ("negative KL weight", {"kl_weight": -1.0}),
+    ("negative weight decay", {"weight_decay": -0.1}),
     ("patience 0", {"patience": 0}),
     ("resume a number", {"resume": 3}),
 )
@@ -391,6 +394,7 @@ def numpy_settings():
         "lr": np.float32(3e-3),
         "kl_warmup": np.int64(2),
         "kl_weight": np.float32(1),
+        "weight_decay": np.float32(0.1),
         "patience": np.uint8(6),
         "validation": np.float64(0.1),
         "progress": False,
@@ -398,7 +402,8 @@ def numpy_settings():
     model = QBMVAE(
         cells(),
         n_latent=np.int64(8),
-        dropout=np.float32(0.1),
+        encoder_dropout=np.float32(0.1),
+        decoder_dropout=np.float64(0.2),
         n_hidden=np.int32(16),
         seed=np.int64(3),
     )

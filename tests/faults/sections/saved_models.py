@@ -102,7 +102,10 @@ def missing_facts(name):
     ("n_hidden -1", lambda f: f["settings"].update(n_hidden=-1)),
     ("n_hidden 10^9", lambda f: f["settings"].update(n_hidden=10**9)),
     ("n_hidden 64", lambda f: f["settings"].update(n_hidden=64)),
-    ("dropout a word", lambda f: f["settings"].update(dropout="much")),
+    (
+        "dropout a word",
+        lambda f: f["settings"].update(decoder_dropout="much"),
+    ),
     ("seed a list", lambda f: f["settings"].update(seed=[1])),
     ("settings a list", lambda f: f.update(settings=[])),
     ("latent a list", lambda f: f.update(latent=[])),
