@@ -154,9 +154,14 @@ def sha256(path):
 
 def index_url():
     """Return the package index that pip is set up to use."""
-    ask = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    answer = subprocess.run(ask, capture_output=True, text=True).stdout
-    return os.environ.get("PIP_INDEX_URL") or answer.strip() or PYPI
+    named = os.environ.get("PIP_INDEX_URL")
+    if not named:
+        ask = [sys.executable, "-m", "pip", "config", "get"]
+        answer = subprocess.run(
+            [*ask, "global.index-url"], capture_output=True, text=True
+        )
+        named = answer.stdout.strip()
+    return named or PYPI
 
 
 def download(source):
