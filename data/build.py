@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -520,7 +521,10 @@ def read_run(source, package, run):
     gates : dict of str to float
     """
     member = source.member.replace(RUNS[0], run)
-    table = ad.read_h5ad(io.BytesIO(read_member(source, package, member)))
+    content = io.BytesIO(read_member(source, package, member))
+    with warnings.catch_warnings():  # an early AnnData wrote the file
+        warnings.simplefilter("ignore", ad.OldFormatWarning)
+        table = ad.read_h5ad(content)
     cells = [f"{run}_{barcode}" for barcode in table.obs_names]
     counts = pd.DataFrame(table.X, index=cells, columns=list(table.var_names))
     proteins = pd.DataFrame(
