@@ -1,5 +1,6 @@
 """Rivals that are none of ours, and the scores that all embeddings get."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -10,7 +11,12 @@ from sklearn.decomposition import PCA
 
 from qbmvae_mini import metrics, results
 from qbmvae_mini.results import scores
-from qbmvae_mini.results.rivals import Noise, PrincipalComponents, ScVI
+from qbmvae_mini.results.rivals import (
+    Harmony,
+    Noise,
+    PrincipalComponents,
+    ScVI,
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,82 @@ def test_noise_is_standard_normal_and_knows_no_cell(halves):
     assert (noise.get_latent_representation(turned) == codes).all()
     others = noise.get_latent_representation(test)
     assert not np.isin(others, codes).any()
+
+
+def test_harmony_draws_batches_together_and_keeps_the_biology(halves):
+    """Three batches of one cell type each time shifted, and real types."""
+    pytest.importorskip("harmonypy", reason="needs the extra `baselines`")
+    cells = results.load_cells("simulated batches", 0)
+    common = dict(batch_key="batch", seed=0)
+    codes = {
+        "PCA": PrincipalComponents(cells, 10).get_latent_representation(),
+        "Harmony": Harmony(cells, 10, **common).get_latent_representation(),
+    }
+    mixed, kept = (
+        {name: score(code, cells.obs[column]) for name, code in codes.items()}
+        for score, column in (
+            (metrics.mixing, "batch"),
+            (metrics.biology, "cell_type"),
+        )
+    )
+    assert mixed["Harmony"]["ilisi"] > mixed["PCA"]["ilisi"] + 0.2
+    assert kept["Harmony"]["nmi"] > 0.8
+    assert codes["Harmony"].shape == codes["PCA"].shape
+
+
+def test_harmony_is_that_of_its_seed_and_of_the_cells_it_is_given(halves):
+    pytest.importorskip("harmonypy", reason="needs the extra `baselines`")
+    train, test = halves
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    once, again = (
+        Harmony(train, 5, batch_key="donor", seed=3).get_latent_representation(
+            test
+        )
+        for _ in range(2)
+    )
+    assert np.array_equal(once, again)
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert once.shape == (test.n_obs, 5)
+    few = Harmony(train, 5, batch_key="donor", seed=3)
+    one = test[test.obs.donor == test.obs.donor.iloc[0]].copy()
+    with pytest.raises(ValueError, match=r"obs\['donor'\] has 1 group"):
+        few.get_latent_representation(one)
+
+
+def test_without_harmonypy_a_sentence_says_where_it_comes_from(
+    halves, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "harmonypy", None)
+    rival = Harmony(halves[0], 3, batch_key="donor", seed=0)
+    with pytest.raises(ImportError, match="comes with the extra `baselines`"):
+        rival.get_latent_representation()
+
+
+def test_permuted_batches_are_the_same_ones_and_know_no_cell():
+    batches = np.repeat(["A", "B", "C"], [300, 200, 100])
+    dealt = scores.permuted(batches, seed=0)
+    assert np.array_equal(np.sort(dealt), batches)
+    assert (dealt[:300] == "A").mean() == pytest.approx(0.5, abs=0.1)
+    assert np.array_equal(dealt, scores.permuted(list(batches), seed=0))
+    assert not np.array_equal(dealt, scores.permuted(batches, seed=1))
+
+
+def test_permuted_batches_are_the_ceiling_of_mixing_on_the_same_codes():
+    """Of separated batches too: the codes stay, only the labels are dealt."""
+    rng = np.random.default_rng(0)
+    batches = np.repeat(["A", "B"], 200)
+    codes = rng.normal(size=(400, 4))
+    apart = codes + 9 * (batches == "A")[:, None]
+    ceiling, true = (
+        metrics.mixing(apart, labels)["ilisi"]
+        for labels in (scores.permuted(batches, 0), batches)
+    )
+    assert true < 0.01
+    assert ceiling > 0.8
+    mixed = metrics.mixing(codes, batches)["ilisi"]
+    assert mixed == pytest.approx(
+        metrics.mixing(codes, scores.permuted(batches, 0))["ilisi"], abs=0.05
+    )
 
 
 def test_scvi_embeds_cells_of_any_batch_and_scores_those_it_knows(halves):
@@ -132,6 +214,25 @@ def test_integration_keeps_biology_and_mixing_apart():
     assert found["good"]["biology"] > 0.75 > 0.5 > found["noise"]["biology"]
     assert found["noise"]["mixing"] > 0.8
     assert found["good"]["mixing"] > 0.8 > 0.5 > found["apart"]["mixing"]
+    assert found["good"]["kbet_per_label"] > 0.8
+    assert found["apart"]["kbet_per_label"] < 0.2
+    each = ("ilisi", "kbet", "connectivity")
+    mean = np.mean([found["good"][name] for name in each])
+    assert found["good"]["mixing"] == pytest.approx(mean)
+
+
+def test_kbet_per_label_forgives_batches_of_unequal_types():
+    """Mixed within each type, but a batch has more of one type than another."""
+    pytest.importorskip("scib_metrics", reason="needs the extra `baselines`")
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["a", "b"], 200)
+    batches = np.where(
+        rng.random(400) < np.where(labels == "a", 0.8, 0.2), "A", "B"
+    )
+    codes = rng.normal(size=(400, 4)) + 9 * (labels == "a")[:, None]
+    found = scores.integration(codes, labels, batches)
+    assert found["kbet"] < 0.3
+    assert found["kbet_per_label"] > 0.8
 
 
 def test_studies_hold_what_they_promise():

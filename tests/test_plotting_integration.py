@@ -1,8 +1,11 @@
 """Figures of integration draw the numbers that they are given."""
 
+import itertools
+
 import numpy as np
 import pytest
 from figures import check_figure
+from matplotlib.colors import to_rgb
 
 from qbmvae_mini import plotting
 from qbmvae_mini.plotting.style import COLOURS
@@ -14,6 +17,13 @@ BATCHES = np.resize(["A", "B"], 300)
 SCORES = {"QBM-VAE": (0.4, 0.7), "PCA": (0.3, 0.6), "noise": (0.95, 0.02)}
 X = [0.1, 1, 4]
 CURVES = {"QBM-VAE": [0.4, 0.7, 0.5], "noise": [0.0, 0.01, 0.02]}
+
+NAN = float("nan")
+HEAT = {
+    "QBM-VAE": {"NMI": (0.95, 0.9, 1.0), "iLISI": (0.02, -0.02, 0.06)},
+    "QBM-VAE, permuted batches": {"iLISI": (1.0, 0.98, 1.02)},
+    "noise": {"NMI": (0.5, NAN, NAN), "twins": (NAN, NAN, NAN)},
+}
 
 
 def views():
@@ -28,7 +38,12 @@ def curves():
     return plotting.score_curves(X, CURVES, "resolution", "NMI", mark=1)
 
 
+def heat():
+    return plotting.score_heat(HEAT)
+
+
 FIGURES = {
+    "score_heat": heat,
     "map_by_groups": views,
     "biology_and_mixing": plane,
     "score_curves": curves,
@@ -94,3 +109,53 @@ def test_curves_draw_their_values_and_the_mark():
     assert list(mark[0].get_xdata()) == [1, 1]
     unmarked = plotting.score_curves(X, CURVES, "resolution", "NMI").axes[0]
     assert set(lines(unmarked)) == set(CURVES)
+
+
+def test_the_heat_map_has_a_row_a_model_and_a_column_a_score():
+    (ax,) = heat().axes
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(HEAT)
+    columns = [t.get_text() for t in ax.get_xticklabels()]
+    assert columns == ["NMI", "iLISI", "twins"]
+    (image,) = ax.images
+    assert image.get_clim() == (0, 1)
+    found = np.ma.filled(image.get_array().astype(float), np.nan)
+    expected = [[0.95, 0.02, NAN], [NAN, 1.0, NAN], [0.5, NAN, NAN]]
+    assert np.array_equal(found, expected, equal_nan=True)
+    written = {text.get_position(): text.get_text() for text in ax.texts}
+    assert written == {
+        (0, 0): ".95\n±.05",
+        (1, 0): ".02\n±.04",
+        (1, 1): "1.00\n±.02",
+        (0, 2): ".50",
+    }
+
+
+def test_numbers_stand_out_from_their_shade():
+    (ax,) = heat().axes
+    (image,) = ax.images
+    for text in ax.texts:
+        column, row = text.get_position()
+        shade = image.cmap(image.norm(image.get_array()[row, column]))[:3]
+        light, dark = sorted(map(luminance, (shade, text.get_color())))[::-1]
+        assert (light + 0.05) / (dark + 0.05) > 4.5  # WCAG AA
+
+
+def luminance(colour):
+    """Relative luminance of sRGB, as WCAG has it."""
+    values = np.array(to_rgb(colour))
+    low = values <= 0.03928
+    linear = np.where(low, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_nine_scores_fit_side_by_side():
+    names = ["NMI", "ARI", "cLISI", "silhouette", "iLISI", "kBET"]
+    names += ["kBET per label", "connectivity", "twins"]
+    rows = dict.fromkeys(names, (0.88, 0.83, 0.93))
+    figure = plotting.score_heat({"QBM-VAE 32+32": rows, "PCA": rows})
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    boxes = [text.get_window_extent() for text in ax.texts[:9]]
+    for left, right in itertools.pairwise(boxes):
+        assert left.x1 < right.x0
+    assert boxes[0].y0 > ax.texts[9].get_window_extent().y1

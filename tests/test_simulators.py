@@ -1,11 +1,13 @@
 """Simulated counts follow the fitted law, and their truth is the one told."""
 
 import functools
+import itertools
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse, stats
 
 from qbmvae_mini.cells import datasets, simulators
@@ -14,12 +16,16 @@ from qbmvae_mini.cells.simulators import (
     PATH,
     TREE,
     fit_types,
+    half_adders,
     path_shares,
     simulate_batches,
     simulate_path,
+    simulate_programs,
     simulate_tree,
     split_into_twins,
 )
+from qbmvae_mini.machines import BoltzmannMachine
+from qbmvae_mini.samplers import ExactSampler
 
 SIMULATORS = [simulate_batches, simulate_path, simulate_tree]
 N_CELLS, N_GENES = 12_000, 30
@@ -510,3 +516,119 @@ def test_twins_of_cells_in_a_nullable_index(cells):
     assert list(found.obs_names) == list(wanted.obs_names)
     assert list(found.obs["twin"]) == list(wanted.obs["twin"])
     assert list(found.var_names) == list(wanted.var_names)
+
+
+# Programs that follow a machine
+
+
+@functools.cache
+def programs(strength=1.0):
+    return simulate_programs(
+        4000, 120, n_programs=24, strength=strength, seed=2
+    )
+
+
+def machine_told(adata):
+    told = adata.uns["machine"]
+    machine = BoltzmannMachine(len(told["bias"]), told["edges"])
+    with torch.no_grad():
+        machine.bias.copy_(torch.from_numpy(told["bias"]))
+    machine.set_couplings(told["coupling"])
+    return machine
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.3])
+def test_the_machine_is_the_sum_of_its_half_adders(strength):
+    adata = programs(strength)
+    z = np.random.default_rng(0).integers(0, 2, (50, 24))
+    i, j, k, a = z[:, adata.uns["sums"]].transpose(2, 0, 1)
+    wrong = i + j - k - 2 * a  # (states, sums)
+    energy = machine_told(adata).energy(z).detach().numpy()
+    assert energy == pytest.approx(2 * strength * (wrong**2).sum(1), abs=1e-4)
+    made = half_adders(24, strength=strength, seed=2)
+    assert energy == pytest.approx(made.energy(z).detach().numpy())
+
+
+def test_a_carry_has_one_sum_and_all_others_one_or_two():
+    sums = programs().uns["sums"]
+    assert sums.shape == (8, 4)
+    times = np.bincount(sums.ravel(), minlength=24)
+    assert set(times) == {1, 2}
+    assert (times[sums[:, 3]] == 1).all()
+    assert all(len(set(units)) == 4 for units in sums.tolist())
+
+
+def test_programs_have_the_law_of_their_machine():
+    """All 64 states of six programs, by enumeration, and none by ours."""
+    adata = simulate_programs(6000, 30, n_programs=6, seed=1)
+    bits = adata.obsm["program_bits"]
+    p = machine_told(adata).law().numpy()
+    number = bits.astype(int) @ (2 ** np.arange(6)[::-1])
+    seen = np.bincount(number, minlength=64)
+    likely = p * len(bits) > 5
+    observed = [*seen[likely], seen[~likely].sum()]
+    expected = np.array([*p[likely], p[~likely].sum()]) * len(bits)
+    assert stats.chisquare(observed, expected).pvalue > LEAST_P
+    flat = np.full(64, len(bits) / 64)
+    assert stats.chisquare(seen, flat).pvalue < LEAST_P
+
+
+def test_many_programs_have_the_means_that_enumeration_gives():
+    """Bits, pairs and energy of 15 programs: the chains are long enough."""
+    adata = simulate_programs(8000, 30, n_programs=15, seed=3)
+    machine, bits = machine_told(adata), adata.obsm["program_bits"]
+    exact = ExactSampler(seed=0).sample(machine, 8000).numpy()
+    i, j = adata.uns["machine"]["edges"].T
+    for found in (
+        lambda z: z,
+        lambda z: z[:, i] * z[:, j],
+        lambda z: machine.energy(z).detach().numpy()[:, None],
+    ):
+        ours, theirs = found(bits), found(exact)
+        p = stats.ttest_ind(ours, theirs, axis=0).pvalue
+        assert p.min() > LEAST_P
+
+
+def test_without_strength_programs_are_fair_coins():
+    bits = programs(0.0).obsm["program_bits"]
+    assert abs(bits.mean(0) - 0.5).max() < 0.05
+    pairs = np.corrcoef(bits.T) - np.eye(24)
+    assert abs(pairs).max() < 0.09
+
+
+def test_the_carry_alone_tells_what_three_programs_know_of_each_other():
+    """Independent in pairs, bound as three: a machine that needs its carry."""
+    machine = half_adders(6, seed=1)
+    i, j, k, a = simulate_programs(50, 30, n_programs=6, seed=1).uns["sums"][0]
+    p = machine.law().numpy()
+    spins = 2 * np.array(list(itertools.product((0, 1), repeat=6))) - 1
+    three = p @ (spins[:, i] * spins[:, j] * spins[:, k])
+    pairs = [p @ (spins[:, u] * spins[:, v]) for u, v in ((i, j), (i, k))]
+    assert abs(three) > 0.6
+    assert max(map(abs, pairs)) < 0.2 < abs(p @ (spins[:, i] * spins[:, a]))
+
+
+def test_a_program_that_is_on_raises_its_own_genes_by_its_factor():
+    adata = programs()
+    share = adata.X.toarray() / adata.obs["library"].to_numpy()[:, None]
+    program, bits = adata.var["program"].to_numpy(), adata.obsm["program_bits"]
+    assert (np.bincount(program + 1)[1:] == 5).all()
+    other = np.median(share[:, program >= 0], axis=1)
+    for number in range(24):
+        own = share[:, program == number].sum(1) / other.mean()
+        on, off = (own[bits[:, number] == value].mean() for value in (1, 0))
+        assert 5 < on / off < 11
+
+
+PROGRAMS_REFUSED = {
+    "few programs": (dict(n_programs=5), "n_programs is a whole number of at"),
+    "few genes": (dict(n_genes=20), "n_genes is a whole number of at least 24"),
+    "strength": (dict(strength=2), "strength is a finite number at least 0"),
+}
+
+
+@pytest.mark.parametrize("case", PROGRAMS_REFUSED)
+def test_programs_of_no_use_are_refused(case):
+    given, words = PROGRAMS_REFUSED[case]
+    with pytest.raises(ValueError, match=words):
+        simulate_programs(**{"n_cells": 50, "n_programs": 24, **given})

@@ -18,7 +18,7 @@ _PBMC68K_SOURCE = {
     "doi": "10.1038/ncomms14049",
     "accession": "SRA SRP073767",
     "licence": "10x Genomics data CC BY 4.0; scanpy BSD-3-Clause",
-    "wheel": "scanpy, pbmc68k_reduced()",
+    "package": "scanpy, pbmc68k_reduced()",
 }
 
 
@@ -27,7 +27,9 @@ def load(name):
 
     Parameters
     ----------
-    name : {"pancreas", "marrow", "immune", "pbmc68k"}
+    name : str
+        ``"pancreas"``, ``"marrow"``, ``"immune"``, ``"pbmc68k"``,
+        ``"cord_blood"`` or ``"protein_runs"``.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def load_pancreas():
     """Cells of one human pancreas, three libraries, with expert labels.
 
     Baron et al. 2016, GEO GSE84133, donor 1. A public GEO deposit, taken from
-    an Apache-2.0 wheel. The libraries share a donor: holding one out tests
+    an Apache-2.0 package. The libraries share a donor: holding one out tests
     transfer between libraries, not between people.
 
     Returns
@@ -85,7 +87,7 @@ def load_immune():
     """Immune cells of breast tumours, with expert labels.
 
     Bassez et al. 2021, EGA EGAS00001004809; public counts of the study, taken
-    from an MIT wheel. Patient and treatment of a cell are not known here.
+    from an MIT package. Patient and treatment of a cell are not known here.
 
     Returns
     -------
@@ -134,6 +136,43 @@ def load_pbmc68k():
     return adata
 
 
+def load_cord_blood():
+    """Cells of human cord blood, with some mouse cells among them.
+
+    Stoeckius et al. 2017, GEO GSE100866. A public GEO deposit, taken from an
+    MIT package that kept the 500 genes seen in most cells and dropped their
+    names. With 8,617 cells it is the largest set: it shows how a model gains
+    from more cells. Markers cannot be looked up.
+
+    Returns
+    -------
+    AnnData, shape (8617, 500)
+        ``obs["cell_type"]`` has 13 types, 50 to 3,086 cells each, named on
+        clusters of RNA; ``"Unknown"`` and ``"Mouse"`` are two of them.
+        ``obs["n_counts"]`` covers these 500 genes only.
+    """
+    return _read("cord_blood")
+
+
+def load_protein_runs():
+    """Blood cells of two people, with types that only proteins decided.
+
+    10x Genomics, 5k and 10k PBMCs of a healthy donor with TotalSeq-B
+    antibodies, CC BY 4.0, 200 cells of each. A cell's type was read off its
+    surface proteins, so a score on it does not reward RNA for agreeing with
+    itself. Run and donor are one thing here.
+
+    Returns
+    -------
+    AnnData, shape (400, 2000)
+        ``obs["cell_type"]`` has five types, 29 to 154 cells each, and
+        ``"ungated"`` for 36 cells that belong in no score;
+        ``obs["batch"]`` is the run, 5k or 10k. ``obsm["proteins"]`` holds the
+        counts of 14 proteins, ``uns["gates"]`` the thresholds of each run.
+    """
+    return _read("protein_runs")
+
+
 def data_directory():
     """Folder of the bundled files, in an installed package or a checkout."""
     package = Path(__file__).resolve().parents[1]
@@ -159,4 +198,6 @@ _LOADERS = {
     "marrow": load_marrow,
     "immune": load_immune,
     "pbmc68k": load_pbmc68k,
+    "cord_blood": load_cord_blood,
+    "protein_runs": load_protein_runs,
 }

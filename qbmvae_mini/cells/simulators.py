@@ -8,6 +8,11 @@ assumes the same law is at home here: such data show whether a known truth
 comes back, and prove nothing about biology. The orders of types on the path
 and on the tree are made up; no pancreas grows like this.
 
+`simulate_programs` takes depth and noise of genes from the same fit, and
+nothing else: which programs are on in a cell is drawn from a Boltzmann
+machine that is known, `half_adders`. Such cells show what a prior with
+couplings is for, and whether a model finds them.
+
 `split_into_twins` simulates less. Its counts are real ones, split by chance
 into two halves, and only the difference between the halves is made.
 """
@@ -15,11 +20,14 @@ into two halves, and only the difference between the halves is made.
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy import sparse
 
 from qbmvae_mini.cells import datasets
 from qbmvae_mini.cells.reading import check_adata, gene_names, read_cells
 from qbmvae_mini.checks import check_real, check_seed, check_whole
+from qbmvae_mini.machines import BoltzmannMachine
+from qbmvae_mini.samplers import GibbsSampler
 
 #: Types with fewer cells tell too little of their genes.
 LEAST_CELLS = 50
@@ -32,6 +40,14 @@ TREE = {"left": ("acinar", "ductal", "alpha"), "right": PATH[:2] + ("beta",)}
 
 #: Batches of `simulate_batches`, and the sd of a gene's log shift in each.
 BATCHES, SHIFT = ("A", "B", "C"), 0.5
+
+#: Weights of a half adder's programs in ``z_i + z_j - z_k - 2 z_a``, and what
+#: an error of one costs at full strength, in nats.
+ADDER, STIFFNESS = (1, 1, -1, -2), 2.0
+
+#: Factor of a gene's share while its program is on, and sweeps of the chains
+#: that say which are, one chain a cell.
+FOLD, SWEEPS = 8.0, 500
 
 #: Beyond this inverse dispersion a law is Poisson for all that counts show.
 _LARGEST_R = 1e3
@@ -223,6 +239,112 @@ def simulate_tree(n_cells=1000, n_genes=500, *, seed=0):
     return _with_root(_draw(fit, shares, obs, rng))
 
 
+def half_adders(n_programs=48, *, strength=1.0, seed=0):
+    r"""A machine of programs that are wired as sums of two bits.
+
+    A third of the programs are *carries*; each of the others stands in one or
+    two sums. The energy
+
+    .. math:: E(z) = 2 s \sum_{\text{sums}} (z_i + z_j - z_k - 2 z_a)^2
+
+    makes program k on where exactly one of i and j is, and program a where
+    both are: a half adder, with pairwise couplings alone. They are
+    frustrated: i and j repel each other and both attract k and a, which repel
+    each other. With a summed out, i, j and k are independent in pairs and
+    bound only as three, which no logistic regression of one on the others
+    can say. Sums share programs, so modes multiply, and no mixture of a
+    hundred holds them all.
+
+    Parameters
+    ----------
+    n_programs : int
+        At least 6. Their order is random.
+    strength : float
+        :math:`s` in [0, 1]. At 0 all programs are fair coins.
+    seed : int
+        Wires them.
+
+    Returns
+    -------
+    BoltzmannMachine
+        On the graph of the sums, at temperature 1.
+
+    Raises
+    ------
+    ValueError
+        If a number is of no use.
+    """
+    n_programs = check_whole("n_programs", n_programs, 6)
+    strength = check_real("strength", strength, least=0, most=1)
+    square = np.zeros((n_programs, n_programs))
+    for units in _sums(n_programs, seed):
+        square[np.ix_(units, units)] += np.outer(ADDER, ADDER)
+    pairs = np.argwhere(np.triu(square, 1))
+    machine = BoltzmannMachine(n_programs, pairs)
+    scale = -STIFFNESS * strength
+    with torch.no_grad():
+        # z^2 = z, so the diagonal is a bias; a pair stands twice in a square.
+        machine.bias.copy_(torch.from_numpy(scale * square.diagonal()))
+        machine.set_couplings(2 * scale * square[tuple(pairs.T)])
+    return machine
+
+
+def simulate_programs(
+    n_cells=2000, n_genes=240, *, n_programs=48, strength=1.0, seed=0
+):
+    """Cells whose programs follow a known Boltzmann machine.
+
+    Which programs are on is drawn from `half_adders`, by one long Gibbs chain
+    a cell. A program has ``n_genes // n_programs`` genes of its own, chosen
+    at random, and multiplies their shares by 8 while it is on; then a cell's
+    shares are scaled to sum to 1. A gene's share with all programs off is its
+    geometric mean over the types of `fit_types`.
+
+    Parameters
+    ----------
+    n_cells, n_genes, n_programs : int
+    strength, seed
+        Those of `half_adders`; `seed` also draws the cells.
+
+    Returns
+    -------
+    AnnData, shape (n_cells, n_genes)
+        As from `simulate_batches`, without types and batches.
+        ``obsm["program_bits"]``, (n_cells, n_programs);
+        ``var["program"]``, the number of a gene's program, or -1;
+        ``uns["machine"]``, its ``edges``, ``coupling`` and ``bias`` as of
+        `BoltzmannMachine`; ``uns["sums"]``, a row a half adder, programs
+        i, j, k and a.
+
+    Raises
+    ------
+    ValueError
+        If a number is of no use, or a cell or gene is left without a count.
+    """
+    n_cells = check_whole("n_cells", n_cells, 1)
+    machine = half_adders(n_programs, strength=strength, seed=seed)
+    n_genes = check_whole("n_genes", n_genes, n_programs)
+    fit, rng = fit_types(n_genes), _generator(seed)
+    chains = GibbsSampler(sweeps=SWEEPS, persistent=False, seed=seed)
+    bits = chains.sample(machine, n_cells).numpy()
+
+    program = np.full(n_genes, -1)
+    numbers = np.arange(n_programs).repeat(n_genes // n_programs)
+    program[rng.permutation(n_genes)[: len(numbers)]] = numbers
+    on = (bits[:, program] == 1) & (program >= 0)  # (n_cells, n_genes)
+    shares = np.exp(np.log(fit.shares).mean(0)) * np.where(on, FOLD, 1)
+    adata = _draw(fit, _rows_to_one(shares), {}, rng)
+    adata.var["program"] = program
+    adata.obsm["program_bits"] = bits
+    adata.uns["sums"] = _sums(n_programs, seed)
+    adata.uns["machine"] = {
+        "edges": machine.edges.T.numpy(),
+        "coupling": machine.coupling.detach().numpy(),
+        "bias": machine.bias.detach().numpy(),
+    }
+    return adata
+
+
 def path_shares(fit, stops, time):
     """Shares of the counts on the way through some types.
 
@@ -338,6 +460,20 @@ def _generator(seed):
 
 def _rows_to_one(array):
     return array / array.sum(1, keepdims=True)
+
+
+def _sums(n_programs, seed):
+    """Programs i, j, k, a of each half adder, (n_programs // 3, 4)."""
+    rng = _generator(seed)
+    n_sums = n_programs // 3
+    order = rng.permutation(n_programs)
+    carries, others = order[:n_sums], order[n_sums:]
+    while True:
+        # All programs are dealt out once before one is dealt out twice.
+        deck = np.concatenate([rng.permutation(others) for _ in range(2)])
+        three = deck[: 3 * n_sums].reshape(n_sums, 3)
+        if all(len(set(units)) == 3 for units in three.tolist()):
+            return np.column_stack([three, carries])
 
 
 def _chosen(cells_of, types):

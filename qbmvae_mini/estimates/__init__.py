@@ -9,10 +9,17 @@ r"""What can be said of a law without knowing it whole.
   `effective_sample_size`: do the chains agree with each other, and how many
   independent draws are they worth? Blind to a mode that no chain has found.
   `distance_to_exact`: the whole law, where all states can be listed.
+- What could a prior over codes of bits save at most? `multi_information`, and
+  the share of it that a fitted prior saves: `share_recovered`.
 - Is an object a sampler? `check_sampler`: every promise of the contract, and
   the law of a small machine.
 """
 
+from qbmvae_mini.estimates.codes import (
+    MultiInformation,
+    multi_information,
+    share_recovered,
+)
 from qbmvae_mini.estimates.laws import (
     Distance,
     distance_to_exact,
@@ -39,6 +46,7 @@ __all__ = [
     "Bracket",
     "Distance",
     "Estimate",
+    "MultiInformation",
     "ais",
     "check_sampler",
     "distance_to_exact",
@@ -49,7 +57,9 @@ __all__ = [
     "exact_log_z",
     "integrated_log_partition",
     "log_z_bracket",
+    "multi_information",
     "r_hat",
     "reverse_ais",
+    "share_recovered",
     "transverse_magnetisation",
 ]

@@ -19,7 +19,8 @@ class BitLatent(Latent):
     A child writes ``kl``, ``log_prior`` and ``draw_prior`` of any prior over
     bits, ``estimate_log_z`` unless `log_prior` is normalised, and an
     ``energy`` where its mean has a closed form. If the energy is linear in
-    each bit, derive from `MultilinearLatent` and write less.
+    each bit, derive from `MultilinearLatent` and write less; if log p is
+    known and it is not, from `ExplicitLatent`.
 
     Parameters
     ----------
@@ -116,8 +117,8 @@ class MultilinearLatent(BitLatent):
 
     .. math:: KL(q\|p) = -H(q) + E(\mu) + \log Z
 
-    needs no draw of a code. **For any other energy this is false**: take a
-    `BitLatent` then.
+    needs no draw of a code. **For any other energy this is false**: take an
+    `ExplicitLatent` or a `BitLatent` then.
 
     A child writes ``prior_energy(z)``, ``log_z_upper()``, ``draw_prior`` and
     ``estimate_log_z``. Parameters are those of `BitLatent`.

@@ -122,6 +122,7 @@ _FIGURES = {
         "boltzmann_minus_rivals",
         "model_differences",
         "paired_differences",
+        "score_heat",
         "score_margins",
     ),
     "style": ("WIDTH",),

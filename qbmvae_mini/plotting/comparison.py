@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from qbmvae_mini.plotting.style import (
+    BLACK,
     GREY,
     VERMILION,
     WIDTH,
@@ -162,3 +163,56 @@ def score_margins(
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
     figure.supxlabel(label, fontsize=14)
     return figure
+
+
+@house_style
+def score_heat(scores):
+    """Scores by models, each with its interval, as a grid of shades.
+
+    Parameters
+    ----------
+    scores : dict of str to dict of str to (mean, lower, upper)
+        A model, its scores in 0 to 1, and their numbers. A score that a
+        model lacks, or whose mean is NaN, leaves its cell empty.
+
+    Returns
+    -------
+    Figure
+        A row a model, a column a score. The second number in a cell is half
+        of the interval's width.
+    """
+    columns = list(
+        dict.fromkeys(name for each in scores.values() for name in each)
+    )
+    grid = np.full((len(scores), len(columns)), np.nan)
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.55 * len(scores) + 1.9))
+    for row, numbers in enumerate(scores.values()):
+        for name, (mean, _, _) in numbers.items():
+            grid[row, columns.index(name)] = mean
+    image = ax.imshow(grid, aspect="auto", cmap="cividis", vmin=0, vmax=1)
+    for row, numbers in enumerate(scores.values()):
+        for name, three in numbers.items():
+            if np.isfinite(three[0]):
+                _write(ax, columns.index(name), row, three, image)
+    ax.set_xticks(range(len(columns)), columns, rotation=90)
+    ax.xaxis.tick_top()
+    rows_named(ax, range(len(scores)), scores)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return figure
+
+
+def _write(ax, x, y, numbers, image):
+    """A mean and half its interval in a cell, in black or white."""
+    mean, lower, upper = numbers
+    half = (upper - lower) / 2
+    text = f"{mean:.2f}"
+    if np.isfinite(half):
+        text += f"\n\u00b1{half:.2f}"
+    shade = np.array(image.cmap(image.norm(mean))[:3])
+    # Luminance; above this one black stands out more than white (WCAG).
+    light = shade**2.2 @ (0.2126, 0.7152, 0.0722) > 0.18
+    colour = BLACK if light else "white"
+    # No leading zeros: nine columns of letters that a phone can show.
+    text = text.replace("0.", ".")
+    ax.text(x, y, text, ha="center", va="center", color=colour, linespacing=1)

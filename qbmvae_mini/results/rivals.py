@@ -1,7 +1,8 @@
-"""Rivals that are none of ours: scVI, principal components, noise.
+"""Rivals that are none of ours: scVI, principal components, Harmony, noise.
 
-scvi-tools is wanted by `ScVI` alone; it comes with the extra ``baselines``.
-Each rival answers like a `CellVAE`, as far as it can.
+scvi-tools is wanted by `ScVI` alone and harmonypy by `Harmony`; both come
+with the extra ``baselines``. Each rival answers like a `CellVAE`, as far as
+it can.
 """
 
 import logging
@@ -9,6 +10,7 @@ import warnings
 
 import numpy as np
 
+from qbmvae_mini.metrics.embeddings import read_groups
 from qbmvae_mini.results.studies import TEST, VALIDATION
 
 #: Epochs over which the KL weight rises, as for all our models: scvi-tools'
@@ -150,6 +152,71 @@ class PrincipalComponents:
         return np.log1p(self._target * share)
 
 
+class Harmony:
+    """Principal components, their batches drawn together by Harmony.
+
+    Korsunsky et al. 2019, by harmonypy at its defaults: cells are clustered
+    softly so that every cluster holds all batches, and each batch's shift in
+    a cluster is taken away. It moves the cells that it is given, all at once,
+    and makes no map for others: `get_latent_representation` draws together
+    what it is asked for, so two calls give codes that may not be compared.
+    That suits integration, and no score of held-out cells.
+
+    Parameters
+    ----------
+    cells : AnnData
+        Training cells, which decide the components.
+    n_latent : int
+    batch_key : str
+        Column of ``obs``.
+    seed : int
+        Seeds the clusters.
+    """
+
+    def __init__(self, cells, n_latent, *, batch_key, seed):
+        self._cells = cells
+        self._components = PrincipalComponents(cells, n_latent)
+        self._batch_key = batch_key
+        self._seed = seed
+
+    def get_latent_representation(self, adata=None):
+        """Scores of the cells without their batches' shifts.
+
+        Parameters
+        ----------
+        adata : AnnData, optional
+            Two batches or more; by default the training cells.
+
+        Returns
+        -------
+        ndarray, shape (cells, n_latent)
+
+        Raises
+        ------
+        ImportError
+            If harmonypy is absent.
+        ValueError
+            If the cells are of one batch.
+        """
+        harmonypy = _harmonypy()
+        adata = self._cells if adata is None else adata
+        batches = read_groups(
+            f"obs[{self._batch_key!r}]",
+            adata.obs[self._batch_key],
+            adata.n_obs,
+            least=2,
+        )
+        found = harmonypy.run_harmony(
+            self._components.get_latent_representation(adata),
+            {"batch": batches},
+            "batch",
+            verbose=False,
+            random_state=self._seed,
+            ncores=1,
+        )
+        return found.Z_corr
+
+
 class Noise:
     """Numbers that know nothing of the cells: the floor of every score.
 
@@ -175,6 +242,18 @@ class Noise:
 
 def _library(adata):
     return np.asarray(adata.X.sum(axis=1)).ravel()
+
+
+def _harmonypy():
+    """The package, or a word on where it comes from."""
+    try:
+        import harmonypy
+    except ImportError as error:
+        raise ImportError(
+            "harmonypy is not installed; it comes with the extra "
+            "`baselines`: pip install 'qbmvae_mini[baselines]'"
+        ) from error
+    return harmonypy
 
 
 def _scvi(seed):

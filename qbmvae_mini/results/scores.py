@@ -14,8 +14,9 @@ FEW, DRAWS = 5, 5
 #: Types with fewer cells than this are rare.
 RARE = 50
 
-#: Neighbours that scib-metrics wants: for LISI and kBET, and for the graph.
-_WIDE, _NARROW = 90, 15
+#: Neighbours that scib-metrics wants: for LISI and kBET, for kBET within a
+#: label, and for the graph.
+_WIDE, _MIDDLE, _NARROW = 90, 50, 15
 
 
 def neighbour_accuracy(codes, labels, new_codes, new_labels):
@@ -65,7 +66,11 @@ def integration(codes, labels, batches):
 
     ``nmi`` and ``ari`` are of Leiden clusters at resolution 1, ``ilisi`` is
     that of `metrics.mixing`; the rest is scib-metrics' (Luecken et al. 2022),
-    of exact nearest neighbours.
+    of exact nearest neighbours. ``kbet`` asks whether a cell's neighbours
+    hold the batches in the shares of all cells, ``kbet_per_label`` whether
+    they do so among cells of its own label, in the shares of that label:
+    where batches differ in their types, only the second can be high while
+    biology is kept. `permuted` batches give the ceiling of both.
 
     Parameters
     ----------
@@ -76,23 +81,47 @@ def integration(codes, labels, batches):
     -------
     dict
         ``biology``, the mean of ``nmi``, ``ari``, ``clisi``, ``silhouette``;
-        ``mixing``, the mean of ``ilisi``, ``kbet``, ``connectivity``. All in
-        0 to 1, higher is better.
+        ``mixing``, the mean of ``ilisi``, ``kbet``, ``connectivity``;
+        ``kbet_per_label`` apart. All in 0 to 1, higher is better.
     """
     kept = metrics.biology(codes, labels)
     mixed = metrics.mixing(codes, batches)
     with same_threads():
         import scib_metrics
 
-        wide, narrow = (_nearest(codes, n) for n in (_WIDE, _NARROW))
+        wide, middle, narrow = (
+            _nearest(codes, n) for n in (_WIDE, _MIDDLE, _NARROW)
+        )
         kept["clisi"] = scib_metrics.clisi_knn(wide, labels)
         kept["silhouette"] = scib_metrics.silhouette_label(codes, labels)
         mixed["kbet"] = scib_metrics.kbet(wide, batches)[0]
         mixed["connectivity"] = scib_metrics.graph_connectivity(narrow, labels)
+        apart = scib_metrics.kbet_per_label(middle, batches, labels)
     scores = kept | mixed
     scores["biology"] = np.mean(list(kept.values()))
     scores["mixing"] = np.mean(list(mixed.values()))
+    scores["kbet_per_label"] = apart
     return {name: float(value) for name, value in scores.items()}
+
+
+def permuted(batches, seed):
+    """The batches of the same cells, dealt out anew at random.
+
+    Scored on the same codes, they say what mixing could be at most with
+    these codes and batches of these sizes: no batch then differs from any
+    other but by chance. Codes of pure noise are no such ceiling, for they
+    have another geometry.
+
+    Parameters
+    ----------
+    batches : sequence, length cells
+    seed : int
+
+    Returns
+    -------
+    ndarray, shape (cells,)
+    """
+    return np.random.default_rng(seed).permutation(np.asarray(batches))
 
 
 def twins(codes, batches, names):
