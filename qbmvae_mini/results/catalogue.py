@@ -21,7 +21,7 @@ from qbmvae_mini.results.rivals import (
     PrincipalComponents,
     ScVI,
 )
-from qbmvae_mini.results.studies import DATASETS
+from qbmvae_mini.results.studies import DATASETS, TASKS
 from qbmvae_mini.samplers import DimodSampler, GibbsSampler
 
 
@@ -60,6 +60,9 @@ RECIPES = (
     Recipe(0.3, 0, 0.2),
     Recipe(0.5, 0, 0.2),
 )
+
+#: Tried on each point of the learning curve: little, and much.
+CURVE_RECIPES = (RECIPES[0], RECIPES[1])
 
 #: scVI has no dropout in its decoder, and its trainer decays all weights.
 SCVI_RECIPES = tuple(Recipe(dropout, 0, 0) for dropout in (0.1, 0.3, 0.5))
@@ -125,7 +128,12 @@ class Model:
     embeds : bool
         Whether its embedding gets the scores of the tasks.
     other_studies : bool
-        Whether it is made on the studies that are no bundled set, too.
+        Whether it is made on the studies of tasks that are no bundled set,
+        too.
+    tasks : tuple of str
+        Those of these studies that it is fit for; all by default.
+    curve : bool
+        Whether it is made on the points of the learning curve.
     energy : bool
         Whether the energy of its codes is tried as an order of cells.
     package : str, optional
@@ -148,6 +156,8 @@ class Model:
     datasets: tuple = tuple(DATASETS)
     embeds: bool = False
     other_studies: bool = False
+    tasks: tuple = TASKS
+    curve: bool = False
     energy: bool = False
     package: str | None = None
     afterwards: Mapping = field(default_factory=dict)
@@ -238,10 +248,9 @@ def _untrained(make, **facts):
         rival=make,
         trained=False,
         recipes=(NO_RECIPE,),
-        datasets=("pancreas", "immune"),
         embeds=True,
         other_studies=True,
-        **facts,
+        **{"datasets": ("pancreas", "immune")} | facts,
     )
 
 
@@ -251,6 +260,7 @@ MODELS = {
     "Boltzmann 32+32": Model(
         _rbm(),
         family="Boltzmann",
+        curve=True,
         embeds=True,
         other_studies=True,
         energy=True,
@@ -261,6 +271,7 @@ MODELS = {
     ),
     "Gaussian 32": _gaussian(
         32,
+        curve=True,
         embeds=True,
         other_studies=True,
         afterwards={
@@ -272,12 +283,14 @@ MODELS = {
     "Mixture 32": Model(
         _mixture(50),
         family="Gaussian mixture",
+        curve=True,
         embeds=True,
         other_studies=True,
     ),
     "Bernoulli 64": Model(
         lambda seed: BernoulliLatent(64),
         family="Bernoulli",
+        curve=True,
         afterwards={
             "Bernoulli 64, RBM afterwards": Afterwards(
                 _rbm(), "Boltzmann", every_split=True
@@ -291,10 +304,12 @@ MODELS = {
         },
     ),
     "Bernoulli mixture 64": Model(
-        _bernoulli_mixture(50), family="Bernoulli mixture"
+        _bernoulli_mixture(50), family="Bernoulli mixture", curve=True
     ),
     "Belief network 64": Model(
-        lambda seed: SigmoidBeliefLatent(64), family="belief network"
+        lambda seed: SigmoidBeliefLatent(64),
+        family="belief network",
+        curve=True,
     ),
     "scVI 32": _scvi(32, recipes=SCVI_RECIPES, other_studies=True),
     "Noise 32": _untrained(
@@ -304,7 +319,11 @@ MODELS = {
         lambda cells, batch_key, recipe, seed: PrincipalComponents(cells, 32)
     ),
     "Harmony 32": _untrained(
-        lambda cells, batch_key, recipe, seed: Harmony(cells, 32, batch_key),
+        lambda cells, batch_key, recipe, seed: Harmony(
+            cells, 32, batch_key=batch_key, seed=seed
+        ),
+        datasets=(),  # it moves cells together, and makes no map for others
+        tasks=("integration",),
         package="harmonypy",
     ),
 }

@@ -25,7 +25,7 @@ from qbmvae_mini.results.catalogue import MODELS, SOURCES, families
 from qbmvae_mini.results.jobs import seconds, wanted
 from qbmvae_mini.results.provenance import provenance
 from qbmvae_mini.results.rows import compute
-from qbmvae_mini.results.studies import STUDIES
+from qbmvae_mini.results.studies import CURVES, DATASETS, STUDIES
 from qbmvae_mini.results.table import SCORES, SEARCHES
 from qbmvae_mini.results.workers import Workers
 
@@ -251,10 +251,13 @@ def _parser():
 
 
 def _is_made(study, model):
-    entry = MODELS[model]
-    if study in entry.datasets:
-        return True
-    return STUDIES[study].recipe_of is not None and entry.other_studies
+    """Whether a model has rows of its own on a study, or takes part there."""
+    entry, tasks = MODELS[model], STUDIES[study].tasks
+    if study in CURVES:
+        return entry.curve
+    if study in DATASETS:
+        return study in entry.datasets
+    return entry.other_studies and bool(set(entry.tasks).intersection(tasks))
 
 
 def _known(what, names, known):

@@ -9,8 +9,9 @@ from qbmvae_mini.results.searches import (
     picks,
     recipes_to_try,
     searched_rows,
+    takes_part,
 )
-from qbmvae_mini.results.studies import DATASETS, STUDIES
+from qbmvae_mini.results.studies import CURVES, DATASETS, STUDIES
 
 
 class Job(NamedTuple):
@@ -34,7 +35,7 @@ class Job(NamedTuple):
     def rows(self):
         """Names of the rows that it gives."""
         if self.searches:
-            return searched_rows(self.name)
+            return searched_rows(self.study, self.name)
         bundled = self.name in MODELS and self.study in DATASETS
         return (self.name, *(MODELS[self.name].controls if bundled else ()))
 
@@ -51,9 +52,9 @@ def searches_wanted(searches):
     """All jobs of searches whose recipes are known by now."""
     return [
         Job(study, model, recipe)
-        for study in DATASETS
-        for model, entry in MODELS.items()
-        if entry.family is not None and study in entry.datasets
+        for study in [*DATASETS, *CURVES]
+        for model in MODELS
+        if takes_part(study, model)
         for recipe in recipes_to_try(study, model, searches) or ()
     ]
 

@@ -11,6 +11,7 @@ from qbmvae_mini.models import controls
 from qbmvae_mini.models.cell_vae import CellVAE
 from qbmvae_mini.results import scores
 from qbmvae_mini.results.catalogue import FIT, MODELS, SOURCES
+from qbmvae_mini.results.searches import searched_rows
 from qbmvae_mini.results.studies import (
     DATASETS,
     STUDIES,
@@ -98,7 +99,7 @@ def search(study, model, recipe):
     cells, _ = split_study(study, 0)
     vae, seconds = _timed(fit_model, cells, study, model, recipe, 0)
     rows = [_search_row(vae, cells, study, model, recipe, seconds)]
-    for row in MODELS[model].afterwards:
+    for row in searched_rows(study, model)[1:]:
         other, seconds = _timed(fit_afterwards, vae, row, 0)
         rows.append(_search_row(other, cells, study, row, recipe, seconds))
     return rows
@@ -315,6 +316,7 @@ def _task_scores(vae, parts, study, split, entry):
         batches = obs[asked.batch_key].astype(str).to_numpy()
         labels = obs[asked.labels].astype(str).to_numpy()
         found |= scores.integration(codes, labels, batches)
+        found |= scores.mixing_ceilings(codes, labels, batches, split)
         if "twin" in obs:
             found |= scores.twins(codes, batches, obs.twin.to_numpy(str))
     if "trajectory" in asked.tasks:

@@ -124,6 +124,24 @@ def permuted(batches, seed):
     return np.random.default_rng(seed).permutation(np.asarray(batches))
 
 
+def mixing_ceilings(codes, labels, batches, seed):
+    """Mixing of the same codes if batches were dealt out at random.
+
+    Parameters are those of `integration` and of `permuted`.
+
+    Returns
+    -------
+    dict
+        ``ilisi_permuted``, ``kbet_permuted`` and so on: the scores that ask
+        for batches.
+    """
+    found = integration(codes, labels, permuted(batches, seed))
+    return {
+        f"{name}_permuted": found[name]
+        for name in ("ilisi", "kbet", "kbet_per_label", "mixing")
+    }
+
+
 def twins(codes, batches, names):
     """`metrics.twin_rank` of cells that stand in two batches.
 

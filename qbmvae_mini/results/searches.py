@@ -12,8 +12,14 @@ keeps every fit's scores. Two rules pick one of them for a family of models:
 import math
 from typing import NamedTuple
 
-from qbmvae_mini.results.catalogue import MODELS, SOURCES, Recipe, families
-from qbmvae_mini.results.studies import DATASETS, STUDIES
+from qbmvae_mini.results.catalogue import (
+    CURVE_RECIPES,
+    MODELS,
+    SOURCES,
+    Recipe,
+    families,
+)
+from qbmvae_mini.results.studies import CURVES, DATASETS, STUDIES
 
 #: A worst marker below it is let pass.
 WORST_FACTOR = 2
@@ -47,6 +53,8 @@ def recipes_to_try(study, model, searches):
         None where the search of the model that it follows is not over.
     """
     entry = MODELS[model]
+    if study in CURVES:
+        return CURVE_RECIPES
     if entry.recipes_of is None:
         return entry.recipes
     if not is_over(study, entry.recipes_of, searches):
@@ -57,18 +65,28 @@ def recipes_to_try(study, model, searches):
     return tuple(dict.fromkeys(picked))
 
 
+def takes_part(study, model):
+    """Whether a model is searched on a study at all."""
+    entry = MODELS[model]
+    if entry.family is None:
+        return False
+    return entry.curve if study in CURVES else study in entry.datasets
+
+
 def is_over(study, model, searches):
     """Whether all fits of a model's search are there."""
     recipes = recipes_to_try(study, model, searches)
     return recipes is not None and all(
         (study, row, recipe.words) in searches
         for recipe in recipes
-        for row in searched_rows(model)
+        for row in searched_rows(study, model)
     )
 
 
-def searched_rows(model):
+def searched_rows(study, model):
     """Names of the rows that a fit of a search gives."""
+    if study in CURVES:
+        return (model,)
     return (model, *MODELS[model].afterwards)
 
 
@@ -142,15 +160,18 @@ def picks(study, searches):
 
 def _is_searched(study, name, searches):
     model = SOURCES[name]
-    absent = study not in MODELS[model].datasets
-    return absent or is_over(study, model, searches)
+    return not takes_part(study, model) or is_over(study, model, searches)
 
 
 def _own_names(study):
     """Names of models, and what derives from them, with rows of their own."""
+    tasks = STUDIES[study].tasks
     for name, model in MODELS.items():
-        if study not in DATASETS:
-            if model.other_studies:
+        if study in CURVES:
+            if model.curve:
+                yield name
+        elif study not in DATASETS:
+            if model.other_studies and set(model.tasks).intersection(tasks):
                 yield name
         elif study in model.datasets:
             if model.family is None or model.embeds or model.every_split:

@@ -14,6 +14,12 @@ from qbmvae_mini.cells import datasets, simulators
 
 SPLITS = range(5)
 
+#: Training cells of the points of the learning curve, and its splits.
+CURVE, CURVE_SPLITS = (250, 1000, 2600, 6800), range(3)
+
+#: What may be asked of a study, beside the likelihood.
+TASKS = ("classification", "integration", "trajectory")
+
 #: Shares of the cells; the rest trains.
 TEST, VALIDATION = 0.2, 0.1
 
@@ -34,7 +40,7 @@ class Study:
         Number of the split -> AnnData. Where the cells are simulated, each
         split has its own.
     tasks : tuple of str
-        Of "classification", "integration", "trajectory"; likelihood always.
+        Of `TASKS`; likelihood always.
     batch_key : str, optional
         Column of ``obs`` that the decoder is told.
     labels : str, optional
@@ -52,6 +58,9 @@ class Study:
         first.
     independent : bool
         Whether no cell stands in two splits: each has cells of its own.
+    n_train : int, optional
+        How many cells of the training part are kept: a point of a learning
+        curve. Its models search for recipes of their own.
     """
 
     load: Callable
@@ -63,10 +72,13 @@ class Study:
     held_out: tuple = ()
     order: str | None = None
     independent: bool = False
+    n_train: int | None = None
 
     @property
     def splits(self):
         """Numbers of the splits."""
+        if self.n_train is not None:
+            return CURVE_SPLITS
         return range(len(self.held_out)) if self.held_out else SPLITS
 
 
@@ -102,6 +114,12 @@ def _twin_pancreas(split):
     order = np.random.default_rng(split).permutation(pancreas.n_obs)
     cells = _with_counts(pancreas[np.sort(order[:TWINS]), genes])
     return _with_counts(simulators.split_into_twins(cells, seed=split))
+
+
+def _gated_runs(split):
+    """Cells whose type was told by their proteins, and not by these counts."""
+    runs = datasets.load("protein_runs")
+    return _with_counts(runs[runs.obs.cell_type != "ungated"])
 
 
 def _with_counts(adata):
@@ -158,6 +176,13 @@ STUDIES = {
         recipe_of="pancreas",
         independent=True,
     ),
+    "protein runs": Study(
+        _gated_runs,
+        ("classification", "integration"),
+        "batch",
+        "cell_type",
+        recipe_of="pancreas",
+    ),
     "erythroid arm": Study(
         _erythroid_arm,
         ("trajectory",),
@@ -173,13 +198,21 @@ STUDIES = {
     ),
 }
 
+STUDIES |= {
+    f"cord blood, {n} cells": Study(_bundled("cord_blood"), n_train=n)
+    for n in CURVE
+}
+
 #: The bundled sets, and the column of ``obs`` that the decoder is told. All
 #: models are trained on these.
 DATASETS = {
     name: study.batch_key
     for name, study in STUDIES.items()
-    if study.recipe_of is None
+    if study.recipe_of is None and study.n_train is None
 }
+
+#: The points of the learning curve.
+CURVES = tuple(n for n, study in STUDIES.items() if study.n_train is not None)
 
 
 def load_cells(study, split=0):
@@ -212,14 +245,16 @@ def split_study(study, split):
         See `split_cells`. Where a batch is held out, it is the test.
     """
     adata = load_cells(study, split)
-    held_out = STUDIES[study].held_out
+    held_out, n_train = STUDIES[study].held_out, STUDIES[study].n_train
+    if n_train is not None:
+        return split_cells(adata, split, n_train)
     if not held_out:
         return split_cells(adata, split)
     batch = adata.obs[STUDIES[study].batch_key]
     return _seen_genes(adata, (batch == held_out[split]).to_numpy())
 
 
-def split_cells(adata, split):
+def split_cells(adata, split, n_train=None):
     """Training and test cells of one split.
 
     Genes without a count in the training cells are dropped from both: a
@@ -230,6 +265,9 @@ def split_cells(adata, split):
     adata : AnnData
     split : int
         Seeds the split.
+    n_train : int, optional
+        How many of the training cells are kept; all by default. Fewer are
+        some of the more.
 
     Returns
     -------
@@ -237,9 +275,12 @@ def split_cells(adata, split):
         `train` includes the cells for early stopping.
     """
     order = np.random.default_rng(split).permutation(adata.n_obs)
-    is_test = np.zeros(adata.n_obs, dtype=bool)
-    is_test[order[: round(TEST * adata.n_obs)]] = True
-    return _seen_genes(adata, is_test)
+    n_test = round(TEST * adata.n_obs)
+    if n_train is None:
+        n_train = adata.n_obs - n_test
+    chosen = np.sort(order[: n_test + n_train])
+    is_test = np.isin(chosen, order[:n_test])
+    return _seen_genes(adata[chosen], is_test)
 
 
 def _seen_genes(adata, is_test):
