@@ -28,8 +28,8 @@ class Counts:
 
     Parameters
     ----------
-    starts : Tensor of int64, shape (cells + 1,)
-    gene : Tensor of int64, shape (nonzeros,)
+    starts : Tensor of int32 or int64, shape (cells + 1,)
+    gene : Tensor of the same, shape (nonzeros,)
     count : Tensor, shape (nonzeros,)
     n_genes : int
     """
@@ -71,8 +71,8 @@ class Counts:
         """These rows of a `scipy.sparse.csr_matrix`, in this order."""
         part = matrix[rows]
         return cls(
-            torch.from_numpy(part.indptr).long(),
-            torch.from_numpy(part.indices).long(),
+            torch.from_numpy(part.indptr),
+            torch.from_numpy(part.indices),
             torch.from_numpy(part.data),
             matrix.shape[1],
         )
@@ -154,13 +154,13 @@ class Counts:
         """
         # SciPy's counting sort takes a fifth of the time of torch's argsort.
         gene, starts = self.gene.cpu().numpy(), self.starts.cpu().numpy()
-        order = np.arange(len(gene))
+        order = np.arange(len(gene), dtype=gene.dtype)
         turned = scipy.sparse.csr_matrix(
             (order, gene, starts), shape=self.shape
         ).tocsc()
         parts = turned.indptr, turned.indices, turned.data
         device = self.gene.device
-        return tuple(torch.from_numpy(p).long().to(device) for p in parts)
+        return tuple(torch.from_numpy(p).to(device) for p in parts)
 
     def sum_by_cell(self, values):
         """Sums over each cell's nonzeros, (..., nonzeros) -> (..., cells)."""
