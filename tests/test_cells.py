@@ -644,9 +644,17 @@ def test_some_rows_of_a_matrix_come_in_the_order_asked_for():
 
 def test_pieces_are_stacked_to_one_matrix():
     x = some_counts(torch.float32)
-    pieces = [Counts.of(x[:1]), Counts.of(x[1:2]), Counts.of(x[2:])]
-    np.testing.assert_array_equal(stacked(pieces).toarray(), x)
-    assert not pieces
+    pieces = (Counts.of(part) for part in x.split([1, 1, len(x) - 2]))
+    made = stacked(pieces, len(x))
+    assert made.nnz == len(made.data) == len(made.indices)
+    np.testing.assert_array_equal(made.toarray(), x)
+
+
+def test_pieces_may_hold_more_than_the_first_foretell():
+    x = torch.eye(6)[:, :4] + torch.arange(6)[:, None].clamp(max=3)
+    pieces = (Counts.of(part) for part in x.split(2))
+    made = stacked(pieces, len(x))
+    np.testing.assert_array_equal(made.toarray(), x)
 
 
 def test_what_is_no_matrix_of_counts_is_refused():

@@ -90,6 +90,20 @@ def test_the_machine_of_the_page_serves_its_neighbours(machine_page):
     )
 
 
+def test_the_machine_of_the_page_may_follow_another_default_dtype(
+    machine_page,
+):
+    torch.set_default_dtype(torch.float64)
+    try:
+        ring = machine_page["IsingRing"](6)
+        states = ExactSampler(seed=1).sample(ring, 50)
+        found = ais(ring, chains=50, temperatures=20)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert ring.bias.dtype == states.dtype == torch.float64
+    assert found == ais(ring, chains=50, temperatures=20)
+
+
 def test_the_machine_of_the_page_learns_its_two_numbers(machine_page):
     ring = machine_page["IsingRing"](6)
     with torch.no_grad():

@@ -15,6 +15,9 @@ import torch
 #: Counts up to this are looked up: most counts that are not zero are few.
 FEW = 8
 
+#: Memory for counts that are still to come, as a share of what is foretold.
+SPARE = 1.05
+
 
 class Counts:
     """A few cells as tensors: their nonzero genes, cell after cell.
@@ -25,8 +28,8 @@ class Counts:
 
     Parameters
     ----------
-    starts : Tensor of int64, shape (cells + 1,)
-    gene : Tensor of int64, shape (nonzeros,)
+    starts : Tensor of int32 or int64, shape (cells + 1,)
+    gene : Tensor of the same, shape (nonzeros,)
     count : Tensor, shape (nonzeros,)
     n_genes : int
     """
@@ -68,8 +71,8 @@ class Counts:
         """These rows of a `scipy.sparse.csr_matrix`, in this order."""
         part = matrix[rows]
         return cls(
-            torch.from_numpy(part.indptr).long(),
-            torch.from_numpy(part.indices).long(),
+            torch.from_numpy(part.indptr),
+            torch.from_numpy(part.indices),
             torch.from_numpy(part.data),
             matrix.shape[1],
         )
@@ -151,13 +154,13 @@ class Counts:
         """
         # SciPy's counting sort takes a fifth of the time of torch's argsort.
         gene, starts = self.gene.cpu().numpy(), self.starts.cpu().numpy()
-        order = np.arange(len(gene))
+        order = np.arange(len(gene), dtype=gene.dtype)
         turned = scipy.sparse.csr_matrix(
             (order, gene, starts), shape=self.shape
         ).tocsc()
         parts = turned.indptr, turned.indices, turned.data
         device = self.gene.device
-        return tuple(torch.from_numpy(p).long().to(device) for p in parts)
+        return tuple(torch.from_numpy(p).to(device) for p in parts)
 
     def sum_by_cell(self, values):
         """Sums over each cell's nonzeros, (..., nonzeros) -> (..., cells)."""
@@ -167,24 +170,39 @@ class Counts:
         return total.index_add_(-1, self.cell, values)
 
 
-def stacked(pieces):
-    """One `scipy.sparse.csr_matrix` of several `Counts`.
+def stacked(pieces, n_cells):
+    """One `scipy.sparse.csr_matrix` of several `Counts`, taken as they come.
 
-    `pieces` is a list, and is empty afterwards: at no time are two copies of
-    all numbers held.
+    Each piece can be let go when it is in: at no time are two copies of all
+    numbers held. Memory for all of them is taken at once, as much as the
+    cells so far foretell, since much of it grows without a copy.
+
+    Parameters
+    ----------
+    pieces : iterable of Counts
+    n_cells : int
+        Cells of all pieces.
     """
-    n_genes = pieces[0].n_genes
-    sizes = torch.cat([piece.starts.diff() for piece in pieces])
-    ends = np.concatenate([[0], sizes.cumsum(0).cpu().numpy()])
-    counts = [piece.count.cpu().numpy() for piece in pieces]
-    genes = [piece.gene.int().cpu().numpy() for piece in pieces]
-    pieces.clear()
-    count = np.concatenate(counts)
-    counts.clear()
-    gene = np.concatenate(genes)
+    gene, count = np.empty(0, np.int32), np.empty(0, np.float32)
+    ends = np.zeros(n_cells + 1, np.int64)
+    cells = 0
+    for piece in pieces:
+        start, end = ends[cells], ends[cells] + len(piece.gene)
+        ends[cells : cells + len(piece) + 1] = start + piece.starts.cpu()
+        cells += len(piece)
+        if end > len(gene):
+            _resize((gene, count), int(SPARE * end * n_cells / cells))
+        gene[start:end] = piece.gene.cpu()
+        count[start:end] = piece.count.cpu()
+    _resize((gene, count), ends[-1])
     return scipy.sparse.csr_matrix(
-        (count, gene, ends), shape=(len(sizes), n_genes)
+        (count, gene, ends), shape=(n_cells, piece.n_genes)
     )
+
+
+def _resize(arrays, size):
+    for array in arrays:
+        array.resize(size, refcheck=False)  # no view of it is in use
 
 
 class Cells:

@@ -18,13 +18,13 @@ from qbmvae_mini.samplers.base import check_is_sampler
 
 #: Effort of a bracket of log Z, by its name; "rough" leaves tenths of a nat.
 EFFORTS = {
-    "rough": {"chains": 250, "temperatures": 100},
+    "rough": {"chains": 250, "temperatures": 50},
     "full": {"chains": 1000, "temperatures": 1000},
 }
 
 #: Width in nats above which a rough bracket is made anew with twice as many
-#: temperatures; a validation has no use for much wider ones.
-ROUGH_WIDTH = 0.3
+#: temperatures; a validation has no use for wider ones.
+ROUGH_WIDTH = 0.4
 
 #: Seeds what an evaluation draws beside the chains of training.
 FORK_SEED = 0

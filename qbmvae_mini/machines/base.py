@@ -29,13 +29,15 @@ class Machine(nn.Module):
     All else has a default, which a child may replace by something faster.
 
     The graph and the offset are buffers, so ``state_dict`` restores the whole
-    machine. Numbers are float32 whatever torch's default dtype is, as in all
-    parts of the package; ``machine.double()`` asks for more.
+    machine. The package's own machines are float32, whatever torch's default
+    dtype is, and ``machine.double()`` asks for more.
 
     Parameters
     ----------
     n_units : int
     edges : Tensor of int, shape (2, n_edges)
+    dtype : torch.dtype, optional
+        Of the offset; torch's default, as of weights that name none.
 
     Attributes
     ----------
@@ -52,11 +54,11 @@ class Machine(nn.Module):
 
     is_classical = True
 
-    def __init__(self, n_units, edges):
+    def __init__(self, n_units, edges, dtype=None):
         super().__init__()
         self.n_units = n_units
         self.register_buffer("edges", edges)
-        self.register_buffer("offset", _zeros())
+        self.register_buffer("offset", torch.zeros((), dtype=dtype))
         self._by_edges = edges.shape[1] * PRODUCTS_AN_EDGE < n_units**2
         self._groups = None  # made when first needed
         # A loaded state may bring another graph of the same size.

@@ -65,7 +65,7 @@ class BoltzmannMachine(Machine):
             edges = torch.triu_indices(n_units, n_units, 1)
         else:
             edges = checked_edges(edges, n_units)
-        super().__init__(n_units, edges)
+        super().__init__(n_units, edges, torch.float32)
         self.bias = nn.Parameter(_zeros(n_units))
         self.coupling = nn.Parameter(_small_random(edges.shape[1], seed=seed))
 

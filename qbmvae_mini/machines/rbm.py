@@ -45,7 +45,8 @@ class RBM(Machine):
         n_right = check_whole("n_right", n_right, 1)
         left = torch.arange(n_left).repeat_interleave(n_right)
         right = torch.arange(n_left, n_left + n_right).repeat(n_left)
-        super().__init__(n_left + n_right, torch.stack([left, right]))
+        edges = torch.stack([left, right])
+        super().__init__(n_left + n_right, edges, torch.float32)
         self.n_left, self.n_right = n_left, n_right
         self.a = nn.Parameter(_zeros(n_left))
         self.c = nn.Parameter(_zeros(n_right))

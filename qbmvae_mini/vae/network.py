@@ -232,14 +232,17 @@ class VAE(nn.Module):
         scipy.sparse.csr_matrix, shape (n, n_genes)
         """
         z = self.latent.sample_prior(n, seed).to(self.decoder[0].weight)
-        code, _ = self.latent.smooth(z, z.new_zeros(n, self.latent.n_params))
+        params = z.new_zeros(1, self.latent.n_params).expand(n, -1)
+        code, _ = self.latent.smooth(z, params)
         _, pieces = self._pieces(1, n)
-        made = []
-        for part in pieces:
-            output = self.decode(code[part], batch[part])
-            counts = self.likelihood.sample(output, library[part, None])
-            made.append(Counts.of(counts))
-        return stacked(made)
+
+        def made():
+            for part in pieces:
+                output = self.decode(code[part], batch[part])
+                counts = self.likelihood.sample(output, library[part, None])
+                yield Counts.of(counts)
+
+        return stacked(made(), n)
 
     def _log_kernel(self, x, z, batch, weight):
         """`NegativeBinomial.log_kernel` of few cells at many codes each.
