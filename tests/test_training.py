@@ -446,8 +446,8 @@ def test_a_single_cell_can_be_trained_on(name, adata):
         ({"kl_weight": math.inf}, "kl_weight is a finite number.*not inf"),
         ({"kl_weight": "1"}, "kl_weight is a finite number.*not '1'"),
         ({"kl_weight": None}, "kl_weight is a finite number.*not None"),
-        ({"weight_decay": -1}, "weight_decay is a finite number at least 0"),
-        ({"weight_decay": "0"}, "weight_decay is a finite number.*not '0'"),
+        ({"decoder_precision": -1}, "decoder_precision is a finite number at"),
+        ({"decoder_precision": "0"}, "decoder_precision is.*not '0'"),
         ({"validation": -0.1}, "at least 0 and below 1, not -0.1"),
         ({"validation": 1}, "validation is.*below 1, not 1"),
         ({"validation": 10}, "validation is.*below 1, not 10"),
@@ -680,7 +680,7 @@ def test_a_large_gradient_is_scaled_down_and_a_small_one_is_not(
     monkeypatch.setattr(
         VAE, "forward", lambda vae, *a: scale * forward(vae, *a)
     )
-    given, step = [], torch.optim.AdamW.step
+    given, step = [], torch.optim.Adam.step
 
     def watch(optimizer, *args):
         rest, last = (group["params"] for group in optimizer.param_groups)
@@ -688,7 +688,7 @@ def test_a_large_gradient_is_scaled_down_and_a_small_one_is_not(
         given.append(torch.cat(parts).clone())
         return step(optimizer, *args)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", watch)
+    monkeypatch.setattr(torch.optim.Adam, "step", watch)
     settings = FIT | {"max_epochs": 1, "validation": 0, "batch_size": 120}
     model = GaussianVAE(adata, n_latent=3, encoder_dropout=0, decoder_dropout=0)
     before = copy.deepcopy(model)
@@ -710,70 +710,77 @@ def test_a_large_gradient_is_scaled_down_and_a_small_one_is_not(
     torch.testing.assert_close(given[0], expected, rtol=1e-3, atol=1e-6)
 
 
-def watched_steps(model, monkeypatch, **settings):
-    """Gradients that the optimiser is given, and weights that it leaves.
-
-    One pair a step, each a list in the order of `VAE.weight_groups`.
-    """
-    steps, step = [], torch.optim.AdamW.step
+def test_the_decoder_s_prior_joins_the_gradient_that_adam_is_given(
+    adata, monkeypatch
+):
+    """Step by step: Adam on the loss and on -log prior over the cells."""
+    model = GaussianVAE(adata, n_latent=3)
+    rest, last = model.module.weight_groups()
+    assert last == [model.module.decoder[-1].weight]
+    mine = [w.detach().clone().requires_grad_() for w in rest + last]
+    oracle = torch.optim.Adam(mine, lr=0.01)
+    steps, step = [], torch.optim.Adam.step
 
     def watch(optimizer, *args):
-        weights = [w for g in optimizer.param_groups for w in g["params"]]
+        groups = [group["params"] for group in optimizer.param_groups]
+        weights = [w for group in groups for w in group]
         gradients = [w.grad.clone() for w in weights]
         step(optimizer, *args)
         steps.append((gradients, [w.detach().clone() for w in weights]))
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", watch)
-        model.fit(**FIT | settings)
-    return steps
-
-
-def test_weight_decay_is_adamw_on_the_last_layer_and_adam_elsewhere(
-    adata, monkeypatch
-):
-    model = GaussianVAE(adata, n_latent=3)
-    rest, last = model.module.weight_groups()
-    assert last == [model.module.decoder[-1].weight]
-    start = [w.detach().clone().requires_grad_() for w in rest + last]
-    oracles = [
-        torch.optim.Adam(start[:-1], lr=0.01),
-        torch.optim.AdamW(start[-1:], lr=0.01, weight_decay=0.5),
-    ]
-    settings = {"max_epochs": 3, "lr": 0.01, "weight_decay": 0.5}
-    steps = watched_steps(model, monkeypatch, **settings)
+        patch.setattr(torch.optim.Adam, "step", watch)
+        few = {"max_epochs": 3, "lr": 0.01, "decoder_precision": 20}
+        model.fit(**FIT | few)
     assert len(steps) == 3 * 3
     for gradients, left in steps:
-        for weight, gradient in zip(start, gradients, strict=True):
-            weight.grad = gradient
-        for oracle in oracles:
-            oracle.step()
-        torch.testing.assert_close(left, start, rtol=1e-5, atol=1e-6)
+        prior = torch.distributions.Normal(0, 20**-0.5)
+        oracle.zero_grad()
+        (-prior.log_prob(mine[-1]).sum() / 108).backward()  # training cells
+        for weight, gradient in zip(mine, gradients, strict=True):
+            weight.grad = gradient + (0 if weight.grad is None else weight.grad)
+        oracle.step()
+        torch.testing.assert_close(left, mine, rtol=1e-5, atol=1e-6)
 
 
-def test_no_weight_decay_is_adam_to_the_last_digit(adata, monkeypatch):
+def test_no_prior_is_plain_adam_to_the_last_digit(adata, monkeypatch):
     one, two, three = (GaussianVAE(adata, n_latent=3) for _ in range(3))
     one.fit(**FIT)
-    two.fit(**FIT, weight_decay=0.5)
-    monkeypatch.setattr(torch.optim, "AdamW", torch.optim.Adam)
+    two.fit(**FIT, decoder_precision=20)
+    adam = torch.optim.Adam
+
+    def plain(groups, **settings):
+        assert groups[1].pop("weight_decay") == 0
+        return adam(groups, **settings)
+
+    monkeypatch.setattr(torch.optim, "Adam", plain)
     three.fit(**FIT)
     assert torch.equal(weights(one), weights(three))
     assert not torch.equal(weights(one), weights(two))
 
 
-def test_a_last_layer_that_does_not_learn_does_not_decay(adata):
+def test_a_strict_prior_leaves_each_gene_its_mean_share(adata):
+    model = GaussianVAE(adata, n_latent=3)
+    model.fit(60, lr=0.01, decoder_precision=1e6, progress=False)
+    shares = model.get_normalized_expression(progress=False)
+    mean = np.asarray(adata.X.sum(0)).ravel() / adata.X.sum()
+    assert np.ptp(shares, axis=0).max() < 0.01
+    np.testing.assert_allclose(shares.mean(0), mean, atol=0.01)
+
+
+def test_a_last_layer_that_does_not_learn_feels_no_prior(adata):
     model = GaussianVAE(adata, n_latent=3)
     last = model.module.decoder[-1].weight.requires_grad_(False)
     before = last.clone()
-    model.fit(**FIT, weight_decay=0.5)
+    model.fit(**FIT, decoder_precision=20)
     assert torch.equal(last, before)
 
 
-def test_training_with_weight_decay_goes_on_to_the_same_numbers(
+def test_training_with_a_decoder_prior_goes_on_to_the_same_numbers(
     adata, tmp_path
 ):
     whole, first, second = (MAKE["qbm"](adata) for _ in range(3))
-    settings = FIT | {"weight_decay": 0.5}
+    settings = FIT | {"decoder_precision": 20}
     whole.fit(**settings | {"max_epochs": 20})
     first.fit(**settings | {"max_epochs": 10}, resume=tmp_path / "run")
     second.fit(**settings | {"max_epochs": 20}, resume=tmp_path / "run")
@@ -1057,7 +1064,7 @@ def deeper():
         (MAKE["gaussian"], {"kl_warmup": 9}, "kl_warmup was 2, is 9"),
         (MAKE["gaussian"], {"kl_weight": 0}, "kl_weight was 1.0, is 0.0"),
         (MAKE["gaussian"], {"kl_weight": 2}, "kl_weight was 1.0, is 2.0"),
-        (MAKE["gaussian"], {"weight_decay": 1}, "weight_decay was 0.0, is 1.0"),
+        (MAKE["gaussian"], {"decoder_precision": 1}, "decoder_precision was 0"),
         (MAKE["gaussian"], {"validation": 0.3}, "validation cells was 12"),
     ],
 )

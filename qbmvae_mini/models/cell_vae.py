@@ -18,7 +18,7 @@ from qbmvae_mini.vae.network import (
     VAE,
 )
 from qbmvae_mini.vae.surroundings import seeded
-from qbmvae_mini.vae.training import WEIGHT_DECAY, fit
+from qbmvae_mini.vae.training import DECODER_PRECISION, fit
 
 #: Cells scored at once; the draws per cell are chunked in `VAE`.
 SCORED_AT_ONCE = 256
@@ -145,7 +145,7 @@ class CellVAE:
         lr=3e-3,
         kl_warmup=40,
         kl_weight=1.0,
-        weight_decay=WEIGHT_DECAY,
+        decoder_precision=DECODER_PRECISION,
         validation=0.1,
         patience=6,
         device="auto",
@@ -165,7 +165,7 @@ class CellVAE:
             model's seed; 0 trains on all of them for `max_epochs`.
         kl_weight : float
             1 is the bound. With 0 the model has codes, and no likelihood.
-        max_epochs, batch_size, lr, kl_warmup, weight_decay, patience
+        max_epochs, batch_size, lr, kl_warmup, decoder_precision, patience
             See `qbmvae_mini.vae.fit`.
         device : str or torch.device
             Where to train; the model stays there.
@@ -191,7 +191,7 @@ class CellVAE:
                 lr=lr,
                 kl_warmup=kl_warmup,
                 kl_weight=kl_weight,
-                weight_decay=weight_decay,
+                decoder_precision=decoder_precision,
                 patience=patience,
                 seed=self._settings["seed"],
                 device=device,

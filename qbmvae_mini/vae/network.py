@@ -197,7 +197,7 @@ class VAE(nn.Module):
         return total.div_(n_samples)
 
     def weight_groups(self):
-        """Weights for an optimiser, in two groups: the second may decay.
+        """Weights for an optimiser, in two groups: the second has a prior.
 
         That is the decoder's last layer without its bias: the bias holds the
         mean share of each gene, which is to stay what it is.

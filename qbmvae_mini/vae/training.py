@@ -22,8 +22,8 @@ VALIDATION_SAMPLES = 16
 #: Width in nats at which a bracket of log Z is of no use to a validation.
 WIDEST_BRACKET = 0.4
 
-#: Of the decoder's last layer; see `fit`.
-WEIGHT_DECAY = 0.0
+#: Of the prior of the decoder's last layer; see `fit`.
+DECODER_PRECISION = 0.0
 
 #: Gradient norm above which the step is scaled down.
 MAX_GRADIENT_NORM = 20.0
@@ -40,7 +40,7 @@ def fit(
     lr=3e-3,
     kl_warmup=40,
     kl_weight=1.0,
-    weight_decay=WEIGHT_DECAY,
+    decoder_precision=DECODER_PRECISION,
     patience=6,
     seed=0,
     device="auto",
@@ -74,10 +74,12 @@ def fit(
     kl_weight : float
         1 is the bound. 0 leaves the prior out: then the codes are those of an
         autoencoder with noise, and no likelihood is defined.
-    weight_decay : float
-        Each step also takes ``lr * weight_decay`` of their size from the
-        weights of the decoder's last layer (decoupled decay, Loshchilov and
-        Hutter 2019, Algorithm 2).
+    decoder_precision : float
+        Of a Gaussian prior with mean 0 on each weight w of the decoder's last
+        layer, at whose mode training aims: ``decoder_precision / 2 * sum w^2``
+        nats join the loss of all cells together. A gene with many counts
+        hardly feels it, and a rare one keeps its mean share unless many cells
+        speak against it. 0 is no prior.
     patience : int
         Validations without improvement before training stops.
     seed : int
@@ -104,7 +106,8 @@ def fit(
     -------
     list of dict
         `history`, one entry an epoch: ``epoch``, ``kl_weight``, ``loss``
-        (training, nats a cell, with the last estimate of log Z) and, after
+        (training, nats a cell, with the last estimate of log Z and without
+        the decoder's prior) and, after
         every tenth, ``log_z_width``, the width in nats of the bracket of
         log Z. With cells to validate also, and after the last
         epoch too, ``validation``, nats a
@@ -132,7 +135,9 @@ def fit(
         "lr": check_real("lr", lr, above=0),
         "kl_warmup": check_whole("kl_warmup", kl_warmup, 0),
         "kl_weight": check_real("kl_weight", kl_weight, least=0),
-        "weight_decay": check_real("weight_decay", weight_decay, least=0),
+        "decoder_precision": check_real(
+            "decoder_precision", decoder_precision, least=0
+        ),
         "patience": check_whole("patience", patience, 1),
         "seed": check_seed(seed),
     }
@@ -178,7 +183,7 @@ class _Training:
         lr,
         kl_warmup,
         kl_weight,
-        weight_decay,
+        decoder_precision,
         patience,
         seed,
     ):
@@ -192,10 +197,12 @@ class _Training:
         self.patience = patience
         self.seed = seed
         rest, last = vae.weight_groups()
-        adam = torch.optim.AdamW(
-            [{"params": rest}, {"params": last, "weight_decay": weight_decay}],
+        # Adam adds its "weight decay" times w to the gradient of w. (AdamW
+        # does not, and would pull hardest where gradients are largest.)
+        pull = decoder_precision / len(cells)  # the loss is a mean over cells
+        adam = torch.optim.Adam(
+            [{"params": rest}, {"params": last, "weight_decay": pull}],
             lr=lr,
-            weight_decay=0,
             fused=True,
         )
         self.state = TrainingState(vae, adam, fabric.device)

@@ -153,7 +153,7 @@ def _untouched(model, call, *words):
     ("rate", {}, {"lr": 1e-4}),
     ("batch size", {}, {"batch_size": 20}),
     ("weight of the KL", {}, {"kl_weight": 0.5}),
-    ("weight decay", {}, {"weight_decay": 0.2}),
+    ("precision", {}, {"decoder_precision": 20}),
     ("patience", {}, {"patience": 2}),
     ("share of validation", {}, {"validation": 0.2}),
 )
@@ -375,7 +375,7 @@ def stopped_and_continued():
     ("validation NaN", {"validation": float("nan")}),
     ("validation in words", {"validation": "some"}),
     ("negative KL weight", {"kl_weight": -1.0}),
-    ("negative weight decay", {"weight_decay": -0.1}),
+    ("negative precision", {"decoder_precision": -0.1}),
     ("patience 0", {"patience": 0}),
     ("resume a number", {"resume": 3}),
 )
@@ -394,7 +394,7 @@ def numpy_settings():
         "lr": np.float32(3e-3),
         "kl_warmup": np.int64(2),
         "kl_weight": np.float32(1),
-        "weight_decay": np.float32(0.1),
+        "decoder_precision": np.float32(20),
         "patience": np.uint8(6),
         "validation": np.float64(0.1),
         "progress": False,
