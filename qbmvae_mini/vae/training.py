@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from qbmvae_mini.checks import check_real, check_seed, check_whole, warn
+from qbmvae_mini.checks import (
+    check_real,
+    check_seed,
+    check_switch,
+    check_whole,
+    warn,
+)
 from qbmvae_mini.vae.checkpoints import Checkpoint, TrainingState
 from qbmvae_mini.vae.surroundings import one_process, seeded
 
@@ -141,7 +147,8 @@ def fit(
         "patience": check_whole("patience", patience, 1),
         "seed": check_seed(seed),
     }
-    _check_switches(new_chains=new_chains, progress=progress)
+    check_switch("new_chains", new_chains)
+    check_switch("progress", progress)
     _check_parts(vae, cells)
     fabric = one_process(device)
     history = [] if history is None else history
@@ -348,12 +355,6 @@ def _in_words(history):
         vague = scores[-1] is None
         said["validation"] = "too vague" if vague else f"{scores[-1]:.1f}"
     return said
-
-
-def _check_switches(**switches):
-    for name, value in switches.items():
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} is True or False, not {value!r}")
 
 
 def _check_parts(vae, cells):
