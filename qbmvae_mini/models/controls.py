@@ -62,7 +62,7 @@ def randomise_couplings(model, seed=0):
         noise = torch.randn(
             coupling.shape, generator=generator, dtype=torch.float32
         )
-        return coupling.mean() + coupling.std(correction=0) * noise
+        return coupling.mean() + coupling.std(correction=0) * noise.to(coupling)
 
     return _with_couplings(model, random)
 
