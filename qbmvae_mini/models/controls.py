@@ -29,7 +29,8 @@ def shuffle_couplings(model, seed=0):
     Parameters
     ----------
     model : CellVAE
-        Its prior has couplings, as a `BoltzmannLatent`.
+        Its prior has couplings, as a `BoltzmannLatent` or a
+        `SigmoidBeliefLatent`.
     seed : int
 
     Returns
@@ -70,7 +71,9 @@ def randomise_couplings(model, seed=0):
 def refit_prior(model, latent, **fit):
     """The model with another prior, fitted to the codes that it has.
 
-    Encoder, decoder and likelihood stay as they are, and learn no more.
+    Encoder, decoder and likelihood stay as they are, learn no more and drop
+    no units. That they are frozen is not saved: in a model that was saved and
+    loaded they learn again, and dropout is what the first model had.
 
     Parameters
     ----------

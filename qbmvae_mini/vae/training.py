@@ -111,12 +111,11 @@ def fit(
     Returns
     -------
     list of dict
-        `history`, one entry an epoch: ``epoch``, ``kl_weight``, ``loss``
+        `history`, one entry an epoch: ``epoch``, ``kl_weight`` and ``loss``
         (training, nats a cell, with the last estimate of log Z and without
-        the decoder's prior) and, after
-        every tenth, ``log_z_width``, the width in nats of the bracket of
-        log Z. With cells to validate also, and after the last
-        epoch too, ``validation``, nats a
+        the decoder's prior). After every tenth epoch also ``log_z_width``,
+        the width in nats of the bracket of log Z. Where there are cells to
+        validate, after the last epoch too, and with it ``validation``, nats a
         cell by exact draws: the log-likelihood or, for a `kl_weight` other
         than 1, the weighted bound; it is None where log Z is too vague. And
         ``candidate``: whether these weights may be chosen, which those of the
