@@ -33,7 +33,7 @@ def read_codes(name, codes):
     ValueError
         If it is no table, is empty, or holds NaN or infinite values.
     """
-    found = dense(name, codes).double().numpy()
+    found = dense(name, codes).cpu().double().numpy()
     if found.ndim != 2 or 0 in found.shape:
         raise ValueError(
             f"{name} is a table of cells x numbers, not an array of shape "
