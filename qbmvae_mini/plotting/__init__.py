@@ -89,6 +89,7 @@ _FIGURES = {
         "energy_by_type",
         "map_by_groups",
         "map_of_cells",
+        "marker_shares",
         "programs",
         "tightening",
     ),
