@@ -23,7 +23,10 @@ UNREACHED = "unreached"
 def pseudotime(codes, root):
     """Diffusion pseudotime of each cell from a root (Haghverdi 2016).
 
-    scanpy's, on the part of the neighbour graph that holds the root.
+    scanpy's, on the part of the neighbour graph that holds the root, except
+    that eigenvalues of 0.9994 or more keep their weight: scanpy takes it from
+    them, which helps where they only part branches, and loses the order of
+    cells on a thin path.
 
     Parameters
     ----------

@@ -117,6 +117,7 @@ _FIGURES = {
         "gene_checks",
         "new_cell",
         "noticed",
+        "beside_first",
         "pair_correlations",
     ),
     "comparison": (

@@ -46,8 +46,10 @@ from qbmvae_mini.results.studies import (
     split_study,
 )
 from qbmvae_mini.results.table import (
+    holm,
     load,
     paired_interval,
+    paired_p,
     table_path,
     verdict,
     with_best,
@@ -68,9 +70,11 @@ __all__ = [
     "compute_row",
     "compute_rows",
     "fit_model",
+    "holm",
     "load",
     "load_cells",
     "paired_interval",
+    "paired_p",
     "split_cells",
     "split_study",
     "table_path",
