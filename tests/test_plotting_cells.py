@@ -104,6 +104,8 @@ def test_marker_shares_of_models_stand_beside_those_of_the_counts():
     smeared = {"delta": 0.5, "ductal": 0.003, "beta": 0.02}
     assert drawn["SST", "smears"] == smeared
     assert [ax.get_xscale() for ax in figure.axes] == ["log", "log"]
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["counts", "smears", "exact"]  # once, not once a panel
 
 
 def test_bounds_are_drawn_below_their_last():

@@ -17,6 +17,7 @@ from qbmvae_mini.plotting.style import (
     count_others,
     dot_look,
     draw_groups,
+    each_once,
     house_style,
     key,
     key_in,
@@ -267,7 +268,7 @@ def marker_shares(ratios, genes):
             ax.plot(_share(of, gene, order, "model"), order, **look, label=name)
         ax.set(title=gene, xscale="log", xlabel="share of UMIs")
         ax.minorticks_off()
-    key(figure)
+    key(figure, *each_once(axes))
     return figure
 
 
