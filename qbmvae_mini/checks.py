@@ -93,6 +93,18 @@ def check_real(name, value, *, least=None, above=None, most=None, below=None):
     return number
 
 
+def check_switch(name, value):
+    """`value` as a bool, refused unless True or False.
+
+    Raises
+    ------
+    TypeError
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is True or False, not {value!r}")
+    return bool(value)
+
+
 def check_seed(seed):
     """`seed` as an int that every generator takes.
 

@@ -17,6 +17,7 @@ from qbmvae_mini.checks import (
     check_names,
     check_real,
     check_seed,
+    check_switch,
     check_whole,
     dense,
 )
@@ -152,6 +153,17 @@ def test_a_whole_number_of_any_kind_becomes_a_plain_int(value):
 def test_what_is_no_whole_number_is_refused(value):
     with pytest.raises(ValueError, match="^n is a whole number of at least 3"):
         check_whole("n", value, 3)
+
+
+@pytest.mark.parametrize("value", [True, np.True_, False, np.False_])
+def test_a_switch_becomes_a_plain_bool(value):
+    assert check_switch("progress", value) is bool(value)
+
+
+@pytest.mark.parametrize("value", [1, "no", None, np.int8(0)])
+def test_what_is_neither_true_nor_false_is_refused(value):
+    with pytest.raises(TypeError, match="^progress is True or False, not"):
+        check_switch("progress", value)
 
 
 def test_seeds_are_those_of_torch():

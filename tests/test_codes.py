@@ -178,6 +178,10 @@ REFUSED = {
         "held_out_logits has 2 bits a cell, and logits 3",
     ),
     "draws": (lambda: multi_information(GOOD, draws=0), "draws is a whole"),
+    "nan prior": (
+        lambda: share_recovered([1.0, np.nan], [1.0, 1.0], 1.0),
+        "log_prior holds NaN or infinite values",
+    ),
     "cells": (
         lambda: share_recovered([1.0, 2.0], [1.0], 1.0),
         r"one number a cell, of two cells or more, not \(2,\) and \(1,\)",

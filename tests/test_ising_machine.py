@@ -398,8 +398,8 @@ def test_a_seed_gives_the_same_run_and_none_a_new_one():
         ("target", 0, "target is a finite number above 0, not 0"),
         ("noise", 0.0, "noise is a finite number above 0, not 0.0"),
         ("noise", math.nan, "noise is a finite number above 0, not nan"),
-        ("pump", -0.1, "pump is a finite number of at least 0, not -0.1"),
-        ("pump", "high", "pump is a finite number of at least 0, not 'high'"),
+        ("pump", -0.1, "pump is a finite number at least 0, not -0.1"),
+        ("pump", "high", "pump is a finite number at least 0, not 'high'"),
         ("correction", math.inf, "correction is a finite number .* not inf"),
     ],
 )

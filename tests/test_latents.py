@@ -583,6 +583,14 @@ def test_log_z_notices_another_graph():
     assert latent.estimate_log_z().value == pytest.approx(expected)
 
 
+def test_log_z_is_estimated_anew_after_a_reset():
+    latent = boltzmann("rbm").train()
+    before = latent.estimate_log_z("rough").value
+    latent.reset()
+    latent.kl(torch.zeros(1, latent.n_latent))
+    assert float(latent.log_z) == pytest.approx(before)
+
+
 @pytest.mark.parametrize(("width", "times"), [(0.1, 1), (0.5, 2)])
 def test_a_wide_rough_bracket_is_made_anew(width, times, monkeypatch):
     asked = []

@@ -520,7 +520,7 @@ def test_bits_of_any_type(dtype):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"lr": 0}, "lr, the learning rate, is a number above 0, not 0"),
+        ({"lr": 0}, "lr, the learning rate, is a finite number above 0, not 0"),
         ({"lr": -1.0}, "above 0, not -1.0"),
         ({"lr": math.nan}, "above 0, not nan"),
         ({"epochs": -1}, "epochs is a whole number"),
@@ -592,7 +592,7 @@ def test_a_seed_is_a_whole_number(seed):
 
 @pytest.mark.parametrize("lr", ["0.1", None, [0.1], True])
 def test_a_learning_rate_is_a_number(lr):
-    with pytest.raises(ValueError, match="rate, is a number above 0, not"):
+    with pytest.raises(ValueError, match="rate, is a .* above 0, not"):
         quiet_fit(RBM(3, 2), GOOD, ExactSampler(), lr=lr)
 
 
@@ -628,7 +628,7 @@ def test_a_monitor_returns_a_dict():
     "log_z", [Bracket(1.0, 0.0, 2.0), Estimate(1.0, 0.1), math.nan, "1", True]
 )
 def test_log_z_is_a_number(log_z):
-    with pytest.raises(ValueError, match="log_z is a finite number, not"):
+    with pytest.raises(ValueError, match="log_z, .* is a finite number, not"):
         log_likelihood(RBM(3, 2), GOOD, log_z)
 
 

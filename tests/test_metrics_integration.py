@@ -375,11 +375,15 @@ REFUSED = {
     ),
     "resolution": (
         lambda: metrics.cluster(GOOD, 0),
-        "resolution is a number above 0, not 0",
+        "resolution is a finite number above 0, not 0",
+    ),
+    "resolution word": (
+        lambda: metrics.biology(GOOD, LABELS, "high"),
+        "resolution is a finite number above 0, not 'high'",
     ),
     "resolution nan": (
         lambda: metrics.biology_curve(GOOD, LABELS, [1, math.nan]),
-        "resolution is a number above 0, not nan",
+        "resolution is a finite number above 0, not nan",
     ),
     "seed": (
         lambda: metrics.cluster(GOOD, seed=-1),
@@ -395,7 +399,7 @@ REFUSED = {
     ),
     "perplexity": (
         lambda: metrics.lisi(GOOD, LABELS, 1),
-        "perplexity is a number above 1, not 1",
+        "perplexity is a finite number above 1, not 1",
     ),
     "few for lisi": (
         lambda: metrics.lisi(GOOD[:50], LABELS[:50]),

@@ -206,6 +206,13 @@ def test_a_number_of_markers_is_whole():
         marker_genes(two_types()[0], LABELS, GENES, n=0)
 
 
+def test_markers_and_ratios_are_those_of_their_functions():
+    with pytest.raises(TypeError, match="markers is a dictionary .* not list"):
+        marker_ratios(*two_types(), LABELS, GENES, ["INS"])
+    with pytest.raises(TypeError, match="^ratios is the table of marker_ratio"):
+        marker_fidelity(pd.DataFrame({"type": ["beta"]}))
+
+
 def test_fidelity_is_public():
     names = {"marker_fidelity", "marker_genes", "marker_ratios"}
     assert names <= set(metrics.__all__)

@@ -13,11 +13,13 @@ from qbmvae_mini import (
     RBM,
     VAE,
     BernoulliLatent,
+    BernoulliMixtureLatent,
     BoltzmannLatent,
     BoltzmannMachine,
     ExactSampler,
     GaussianLatent,
     QuantumBoltzmannMachine,
+    SigmoidBeliefLatent,
     all_states,
     exact_log_z,
     learning,
@@ -187,6 +189,23 @@ def test_bernoulli_prior_with_the_posteriors_logits_costs_nothing():
     # fair coins as posterior: -2 log 2 - 1/2 log 3 + log 2 + log 4
     by_hand = LOG_2 - math.log(3) / 2
     assert numbers(latent.kl(torch.zeros_like(LOGITS))) == [by_hand]
+
+
+def test_a_coupling_of_a_belief_network_points_to_the_later_bit():
+    network = SigmoidBeliefLatent(2).double()
+    torch.nn.init.constant_(network.coupling, math.log(3))
+    p = network.log_prior(double([1, 1], [0, 1], [1, 0])).exp()
+    # sigmoid(log 3) = 3/4: 1/2 * 3/4, 1/2 * 1/2, 1/2 * 1/4
+    assert numbers(p) == [3 / 8, 1 / 4, 1 / 8]
+
+
+def test_a_mixture_of_products_adds_their_probabilities():
+    mixture = BernoulliMixtureLatent(2, components=2).double()
+    with torch.no_grad():
+        mixture.logits.copy_(math.log(3) * double([1, 1], [-1, -1]))
+    p = mixture.log_prior(double([1, 1], [1, 0])).exp()
+    # (9/16 + 1/16) / 2, (3/16 + 3/16) / 2
+    assert numbers(p) == [5 / 16, 3 / 16]
 
 
 def test_gaussian_parameters_are_mean_then_log_variance():

@@ -349,15 +349,18 @@ def test_a_mode_that_no_walk_meets_is_seen_by_reverse_walks_from_it_alone():
     [
         (lambda z: 2 * z - 1, "states: a state holds bits, 0 or 1"),
         (lambda z: z * math.nan, "states: a state holds bits, 0 or 1"),
-        (lambda z: z[:, 1:], r"shape \(chains, 8\), not \(5, 7\)"),
-        (lambda z: z[0], r"shape \(chains, 8\), not \(8,\)"),
-        (lambda z: z[:0], "chains is a whole number of at least 1"),
+        (lambda z: z[:, 1:], r"\(chains, 8\), one .* not \(5, 7\)"),
+        (lambda z: z[0], r"\(chains, 8\), one .* not \(8,\)"),
+        (lambda z: z[:0], r"one chain or more, not \(0, 8\)"),
     ],
 )
-def test_reverse_walks_start_from_bits_of_the_machine(spoil, said):
-    states = torch.zeros(5, 8)
+def test_reverse_walks_start_from_bits_of_the_machine(spoil, said, monkeypatch):
+    states, machine = spoil(torch.zeros(5, 8)), random_machine("rbm")
     with pytest.raises(ValueError, match=said):
-        reverse_ais(random_machine("rbm"), spoil(states))
+        reverse_ais(machine, states)
+    monkeypatch.setattr(partition, "ais", None)  # refused before any walk
+    with pytest.raises(ValueError, match=said):
+        log_z_bracket(machine, states=states)
 
 
 def test_reverse_walks_take_states_of_any_type():

@@ -24,6 +24,18 @@ CHANGES = pd.DataFrame(
 BOUNDS = pd.DataFrame(
     {"A": [-13.0, -11, -10], "B": [-106.0, -102, -100]}, index=[1, 8, 64]
 )
+RATIOS = pd.DataFrame(
+    [
+        ("beta", "INS", 0.2, 0.25),
+        ("beta", "SST", 0.01, 0.02),
+        ("delta", "INS", 0.01, 0.3),
+        ("delta", "SST", 0.8, 0.5),
+        ("ductal", "INS", 0.02, 0.02),
+        ("ductal", "SST", 0.001, 0.003),
+    ],
+    columns=["type", "gene", "real", "model"],
+)
+MODELS = {"smears": RATIOS, "exact": RATIOS.assign(model=RATIOS.real)}
 # Two bins half and all on; a mean of exactly 1 is in the last bin.
 MEANS = np.tile([0.25, 0.25, 0.85, 1.0], (N, 1))
 BITS = np.tile([0, 1, 1, 0], (N, 1))
@@ -35,6 +47,7 @@ FIGURES = {
     "couplings_and_programs": lambda: plotting.couplings_and_programs(
         TABLE, -TABLE
     ),
+    "marker_shares": lambda: plotting.marker_shares(MODELS, ["INS", "SST"]),
     "tightening": lambda: plotting.tightening(BOUNDS),
     "calibration": lambda: plotting.calibration(
         MEANS, BITS, DEPTH, ENERGY, ENERGY + 1
@@ -74,6 +87,25 @@ def test_couplings_are_drawn_against_likeness():
     dots = ax.lines[-1]
     assert list(dots.get_ydata()) == list(TABLE.to_numpy().ravel())
     assert list(dots.get_xdata()) == list(-TABLE.to_numpy().ravel())
+
+
+def test_marker_shares_of_models_stand_beside_those_of_the_counts():
+    figure = FIGURES["marker_shares"]()
+    drawn = {
+        (ax.get_title(), line.get_label()): dict(
+            zip(line.get_ydata(), line.get_xdata(), strict=True)
+        )
+        for ax in figure.axes
+        for line in ax.lines
+    }
+    real = {"delta": 0.01, "ductal": 0.02, "beta": 0.2}
+    assert drawn["INS", "counts"] == drawn["INS", "exact"] == real
+    assert list(drawn["SST", "counts"]) == list(real)  # one order of types
+    smeared = {"delta": 0.5, "ductal": 0.003, "beta": 0.02}
+    assert drawn["SST", "smears"] == smeared
+    assert [ax.get_xscale() for ax in figure.axes] == ["log", "log"]
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["counts", "smears", "exact"]  # once, not once a panel
 
 
 def test_bounds_are_drawn_below_their_last():

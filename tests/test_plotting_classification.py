@@ -70,6 +70,13 @@ def test_types_are_ordered_by_size_with_their_intervals():
     assert np.allclose(ends, INTERVALS.loc[["mast", "alpha", "beta"]])
 
 
+def test_the_key_says_whose_intervals_the_bars_are():
+    figure = plotting.f1_by_type(SCORES, COUNTS, INTERVALS, "95% of QBM-VAE")
+    (names,) = figure.legends
+    said = [text.get_text() for text in names.get_texts()]
+    assert sorted(said) == ["95% of QBM-VAE", "Gaussian", "QBM-VAE"]
+
+
 def test_types_without_intervals():
     (ax,) = plotting.f1_by_type(SCORES, COUNTS).axes
     assert not ax.patches

@@ -33,6 +33,9 @@ FIGURES = {
         PAIRS, {"other": PAIRS, "new": -PAIRS}
     ),
     "noticed": lambda: plotting.noticed(TABLE, MARKS),
+    "beside_first": lambda: plotting.beside_first(
+        TABLE, TABLE < 0.5, TABLE > 1
+    ),
     "energies_of_codes": lambda: plotting.energies_of_codes(ENERGIES),
 }
 
@@ -82,6 +85,23 @@ def test_what_is_noticed_is_filled_and_bold():
     filled = [patch.get_facecolor()[:3] != (1, 1, 1) for patch in ax.patches]
     assert bold == filled == list(MARKS.to_numpy().ravel())
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row on top
+
+
+def test_nearer_and_farther_are_told_apart_without_colour():
+    figure = FIGURES["beside_first"]()
+    (ax,) = figure.axes
+    assert [t.get_text() for t in ax.texts] == [".21", ".50", "10+", "1.25"]
+    bold = [text.get_weight() == "bold" for text in ax.texts]
+    assert bold == list((TABLE > 1).to_numpy().ravel())
+    (line,) = ax.lines
+    assert np.mean(line.get_xdata()) == 0 and 0 < line.get_ydata()[0] < 0.5
+    fills = [patch.get_facecolor()[:3] for patch in ax.patches]
+    nearer, plain, *farther = fills
+    assert plain == (1, 1, 1)
+    assert len({nearer, plain, *farther}) == 3
+    (names,) = figure.legends
+    said = [text.get_text() for text in names.get_texts()]
+    assert said == ["nearer than the first row", "farther"]
 
 
 def test_energies_are_shares_of_their_set():

@@ -132,6 +132,10 @@ def noticed(n):
     return plotting.noticed(frame(n), frame(n) > 0.5)
 
 
+def beside_first(n):
+    return plotting.beside_first(frame(n), frame(n) < 0.2, frame(n) > 0.5)
+
+
 def gene_sets(n):
     activity = np.full((n, 3), 0.5)
     return plotting.gene_sets(np.eye(2, 3), ["INS", "GCG"], activity, names(n))
@@ -213,6 +217,7 @@ FIGURES = {
         CURVE, each(n, CURVE)
     ),
     "noticed": noticed,
+    "beside_first": beside_first,
     "energies_of_codes": lambda n: plotting.energies_of_codes(
         {"model": each(n, CURVE)}
     ),

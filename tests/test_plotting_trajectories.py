@@ -35,7 +35,7 @@ FIGURES = {
         KENDALLS, np.array([-0.3, 0.1, 0.3])
     ),
     "order_scores": lambda: plotting.order_scores(
-        TABLE, ["A", "B"], "kendall", nulls=[0.55]
+        TABLE, ["A", "B"], "kendall", {"depth": 0.55, "genes": 0.6}
     ),
 }
 
@@ -98,16 +98,25 @@ def test_taus_stand_beside_their_names_and_the_nulls():
 
 
 def test_scores_of_the_models_asked_for_and_their_means():
-    (ax,) = FIGURES["order_scores"]().axes
+    figure = FIGURES["order_scores"]()
+    (ax,) = figure.axes
     by_row = dict(zip(ax.get_yticks(), ticks(ax.yaxis), strict=True))
     assert list(by_row.values()) == ["A", "B"]
-    first, first_mean, second, second_mean, null = ax.lines
+    first, first_mean, second, second_mean, *nulls = ax.lines
     assert list(first.get_xdata()) == [0.9, 0.7]
     assert list(second.get_xdata()) == [0.1, 0.3]
     assert first_mean.get_xdata()[0] == pytest.approx(0.8)
     assert second_mean.get_xdata()[0] == pytest.approx(0.2)
     assert {by_row[row] for row in first.get_ydata()} == {"A"}
-    assert list(null.get_xdata()) == [0.55, 0.55]
+    drawn = {null.get_label(): null.get_xdata()[0] for null in nulls}
+    assert drawn == {"depth": 0.55, "genes": 0.6}
+    assert len({null.get_linestyle() for null in nulls}) == 2
+    (names,) = figure.legends
+    assert [text.get_text() for text in names.get_texts()] == list(drawn)
+
+
+def test_without_nulls_there_is_no_key():
+    assert not plotting.order_scores(TABLE, ["A"], "kendall").legends
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -396,6 +396,64 @@ def test_an_interval_knows_how_many_cells_its_splits_share(study, overlap):
     assert mean - lower == pytest.approx(reach)
 
 
+def differing(*difference, study="pancreas"):
+    """A table of two models with these differences between them."""
+    n = len(difference)
+    score = [*difference, *[0.0] * n]
+    made = {"model": ["a"] * n + ["b"] * n, "split": [*range(n)] * 2}
+    return pd.DataFrame({"dataset": study, "score": score} | made)
+
+
+@pytest.mark.parametrize("study", ["pancreas", "simulated tree"])
+def test_a_p_value_is_005_where_the_interval_ends_at_0(study):
+    wide = differing(1.0, 2, 4, 3, 5, study=study)
+    _, lower, _ = results.paired_interval(wide, study, "a", "b", "score")
+    at_0 = differing(*np.array([1.0, 2, 4, 3, 5]) - lower, study=study)
+    for order in ("ab", "ba"):
+        p = results.paired_p(at_0, study, *order, "score")
+        assert p == pytest.approx(0.05)
+
+
+def test_a_p_value_of_splits_that_share_no_cell_is_the_t_tests():
+    difference = [0.3, -0.1, 0.4, 0.2, 0.1]
+    made = differing(*difference, study="simulated tree")
+    p = results.paired_p(made, "simulated tree", "a", "b", "score")
+    assert p == pytest.approx(stats.ttest_1samp(difference, 0).pvalue)
+
+
+def test_a_p_value_without_chance_is_0_or_1():
+    for difference, expected in [(0.0, 1), (0.5, 0)]:
+        made = differing(*[difference] * 3)
+        p = results.paired_p(made, "pancreas", "a", "b", "score")
+        assert p == expected
+
+
+def test_holm_by_hand():
+    """0.01 x 4; 0.02 x 3; 0.03 x 2 = 0.06; 0.9 x 1."""
+    found = results.holm([0.9, 0.01, 0.03, 0.02])
+    assert found == pytest.approx([0.9, 0.04, 0.06, 0.06])
+    # 0.03 x 1 = 0.03 would be below 0.021 x 2 = 0.042, which was smaller.
+    assert results.holm([0.03, 0.001, 0.021]) == pytest.approx(
+        [0.042, 0.003, 0.042]
+    )
+    assert results.holm([0.5, 0.6]) == pytest.approx([1, 1])
+    assert len(results.holm([])) == 0
+
+
+def test_holm_names_a_difference_wrongly_on_one_page_in_twenty():
+    p = np.random.default_rng(0).uniform(size=(4000, 8))
+    raised = np.array([results.holm(page) for page in p])
+    wrong = (raised < 0.05).any(axis=1).mean()
+    assert abs(wrong - 0.05) < 4.5 * np.sqrt(0.05 * 0.95 / 4000)
+    assert (p < 0.05).any(axis=1).mean() > 0.3  # as they are, on every third
+
+
+@pytest.mark.parametrize("bad", [np.nan, -0.1, 1.1])
+def test_what_is_no_p_value_is_refused(bad):
+    with pytest.raises(ValueError, match="which is no p-value"):
+        results.holm([0.5, bad])
+
+
 @pytest.mark.parametrize(
     ("lower", "upper", "word"),
     [

@@ -485,6 +485,13 @@ def test_persistent_chains_refuse_a_second_machine():
     sampler.sample(machine, 3)  # and stay usable
 
 
+@pytest.mark.parametrize("kind", [GibbsSampler, TemperingSampler])
+def test_chains_are_kept_or_not(kind):
+    assert kind(persistent=np.True_).settings()["persistent"] is True
+    with pytest.raises(TypeError, match="^persistent is True or False, not"):
+        kind(persistent="no")
+
+
 def test_fresh_chains_serve_any_machine():
     sampler = GibbsSampler(persistent=False)
     assert sampler.sample(random_machine("rbm"), 3).shape == (3, 8)

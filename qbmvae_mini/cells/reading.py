@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 
 from qbmvae_mini.cells.counts import Cells
-from qbmvae_mini.checks import check_names
+from qbmvae_mini.checks import NUMBERS, check_names
 
 #: No log1p of a UMI count comes near this; raw counts nearly always exceed it.
 LARGEST_LOG = 20
@@ -160,7 +160,7 @@ def _check_dtype(stored, field):
             "cells or genes out"
         )
     kind = stored.dtype
-    if kind.kind not in "biuf" or kind == np.float16:
+    if kind.kind not in NUMBERS or kind == np.float16:
         raise TypeError(
             f"{field} has dtype {kind}; store the counts as integers, float32 "
             "or float64"

@@ -91,6 +91,13 @@ def multi_information(logits, held_out_logits=None, *, draws=4, seed=0):
     """
     draws, seed = check_whole("draws", draws, 1), check_seed(seed)
     logits = _table("logits", logits)
+    if held_out_logits is not None:
+        held_out = _table("held_out_logits", held_out_logits)
+        if held_out.shape[1] != logits.shape[1]:
+            raise ValueError(
+                f"held_out_logits has {held_out.shape[1]} bits a cell, and "
+                f"logits {logits.shape[1]}; both are of one model"
+            )
     generator = torch.Generator().manual_seed(seed)
     z = _draw(logits, draws, generator)
     known = _saved(z, logits)
@@ -98,12 +105,6 @@ def multi_information(logits, held_out_logits=None, *, draws=4, seed=0):
     if held_out_logits is None:
         others = _saved(z, logits, noise, leave_out=True)
     else:
-        held_out = _table("held_out_logits", held_out_logits)
-        if held_out.shape[1] != logits.shape[1]:
-            raise ValueError(
-                f"held_out_logits has {held_out.shape[1]} bits a cell, and "
-                f"logits {logits.shape[1]}; both are of one model"
-            )
         others = _saved(_draw(held_out, draws, generator), logits, noise)
     saved = others.mean(0)
     return MultiInformation(
@@ -139,7 +140,7 @@ def share_recovered(log_prior, log_independent, possible):
         If the numbers are of no use, or nothing could be saved.
     """
     parts = [
-        dense(name, values).double().numpy()
+        _finite(name, values).numpy()
         for name, values in (
             ("log_prior", log_prior),
             ("log_independent", log_independent),
@@ -169,15 +170,20 @@ def share_recovered(log_prior, log_independent, possible):
 
 
 def _table(name, logits):
-    logits = dense(name, logits).cpu().double()
+    logits = _finite(name, logits)
     if logits.ndim != 2 or len(logits) < 2 or not logits.shape[1]:
         raise ValueError(
             f"{name} has a row a cell, two or more, and a column a bit, not "
             f"the shape {tuple(logits.shape)}"
         )
-    if not torch.isfinite(logits).all():
-        raise ValueError(f"{name} holds NaN or infinite values")
     return logits
+
+
+def _finite(name, values):
+    values = dense(name, values).cpu().double()
+    if not torch.isfinite(values).all():
+        raise ValueError(f"{name} holds NaN or infinite values")
+    return values
 
 
 def _draw(logits, draws, generator):

@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from qbmvae_mini.checks import check_bits, dense
 from qbmvae_mini.machines.base import check_classical
+from qbmvae_mini.machines.states import places
 from qbmvae_mini.samplers.exact import MAX_STATES
 
 #: Sets of honest draws from which the noise floor of a distance is worked out.
@@ -97,10 +97,8 @@ def distance_to_law(p, states):
             f"{p.min():g} up with the sum {p.sum():g}"
         )
     p = p / p.sum()  # multinomial is strict about the last digits
-    states = _bits(states, n_units).cpu().long()
-    n = len(states)
-    place = 2 ** torch.arange(n_units - 1, -1, -1)
-    counts = np.bincount((states @ place).numpy(), minlength=2**n_units)
+    rows = places(_bits(states, n_units).cpu(), n_units).numpy()
+    n, counts = len(rows), np.bincount(rows, minlength=2**n_units)
 
     def distance(counts):
         return float(np.abs(counts / n - p).sum() / 2)

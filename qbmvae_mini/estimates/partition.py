@@ -42,7 +42,7 @@ BRACKET_ERRORS = 2.0
 
 
 class Estimate(NamedTuple):
-    """An estimate of log Z in nats and its standard error."""
+    """An estimate and its standard error: of log Z in nats, for instance."""
 
     value: float
     standard_error: float
@@ -135,15 +135,8 @@ def reverse_ais(machine, states, *, temperatures=1000, seed=0):
     TypeError, ValueError
         If the machine is not classical, or `states` are no bits of it.
     """
-    states = dense("states", states)
-    chains = len(states) if states.ndim else 0
-    like, generator = _start(machine, chains, temperatures, seed)
-    if states.shape != (chains, machine.n_units):
-        raise ValueError(
-            f"states have the shape (chains, {machine.n_units}), not "
-            f"{tuple(states.shape)}"
-        )
-    check_bits("states", states)
+    states = _checked_states(machine, states)
+    like, generator = _start(machine, len(states), temperatures, seed)
     z = states.to(like, copy=True)
     betas = _betas(temperatures)[::-1]
     log_weight = _walk(machine, z, betas, generator)
@@ -179,8 +172,16 @@ def log_z_bracket(
     Returns
     -------
     Bracket
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the machine is not classical, a number is out of range, or `states`
+        are no bits of it.
     """
     seed = check_seed(seed)
+    if states is not None:
+        states = _checked_states(machine, states)
     forward = ais(machine, chains=chains, temperatures=temperatures, seed=seed)
     if enumerable(machine):
         starts = ExactSampler(seed=seed + 1).sample(machine, chains)
@@ -201,6 +202,20 @@ def log_z_bracket(
     # Two estimates of one number may cross by chance; a bracket may not.
     middle = (forward.value + reverse.value) / 2
     return Bracket(middle, min(*ends, middle), max(*ends, middle))
+
+
+def _checked_states(machine, states):
+    """`states` as a tensor of bits, one state of the machine a row."""
+    check_classical(machine, "annealed importance sampling")
+    states = dense("states", states)
+    shape = tuple(states.shape)
+    if len(shape) != 2 or shape[1] != machine.n_units or not len(states):
+        raise ValueError(
+            f"states have the shape (chains, {machine.n_units}), one chain or "
+            f"more, not {shape}"
+        )
+    check_bits("states", states)
+    return states
 
 
 def _moved(machine, states, chains, seed):

@@ -20,7 +20,9 @@ class BernoulliMixtureLatent(ExplicitLatent):
     .. math:: p(z) = \sum_k w_k \prod_i \sigma(l_{ki})^{z_i}
         (1 - \sigma(l_{ki}))^{1 - z_i}
 
-    (a latent class model: Lazarsfeld 1950; Bishop 2006, section 9.3.3).
+    (a latent class model: Lazarsfeld 1950, "The logical and mathematical
+    foundation of latent structure analysis"; Bishop 2006, "Pattern Recognition
+    and Machine Learning", section 9.3.3).
 
     Parameters
     ----------

@@ -162,6 +162,7 @@ class BoltzmannLatent(MultilinearLatent):
         """Forget the sampler's chains, and log Z."""
         self.sampler.reset()
         self.log_z.fill_(math.nan)
+        self._bracket = None
 
     def parts(self):
         """The latent, its machine and its sampler."""

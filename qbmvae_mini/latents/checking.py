@@ -12,7 +12,7 @@ from scipy import stats
 
 from qbmvae_mini.checks import check_seed, check_whole
 from qbmvae_mini.latents.base import _seeded, check_is_latent
-from qbmvae_mini.machines.states import all_states
+from qbmvae_mini.machines.states import all_states, places
 
 #: Codes of bits are listed, codes of numbers are covered by draws.
 MAX_BITS, MAX_NUMBERS = 12, 6
@@ -549,17 +549,10 @@ def _check_requires_grad(name, value):
     return value
 
 
-def _frequencies(z, n):
-    place = 2 ** torch.arange(n - 1, -1, -1)
-    return torch.bincount((z.long() * place).sum(-1), minlength=2**n)
-
-
-def _in_order(p, n):
-    """Probabilities of the states in counting order."""
-    ordered = torch.zeros_like(p)
-    place = 2 ** torch.arange(n - 1, -1, -1)
-    ordered[(all_states(n).long() * place).sum(-1)] = p
-    return ordered
+def _counts(z):
+    """How often each state was drawn, in the order of `all_states`."""
+    n = z.shape[-1]
+    return torch.bincount(places(z, n), minlength=2**n).double()
 
 
 def _check_bits(name, z):
@@ -570,8 +563,7 @@ def _check_bits(name, z):
 def _check_frequencies(name, law, z, p):
     """Pearson's chi-squared of draws over all codes, rare ones together."""
     _check_bits(name, z)
-    n, expected = z.shape[-1], _in_order(p, z.shape[-1]) * len(z)
-    counts = _frequencies(z, n).double()
+    expected, counts = p * len(z), _counts(z)
     rare = expected < 5
     groups = [
         torch.cat([part[~rare], part[rare].sum()[None]])
@@ -589,8 +581,7 @@ def _check_frequencies(name, law, z, p):
 def _check_above(name, z, p):
     """Draws of the exact law are no rarer than its bound from below."""
     _check_bits(name, z)
-    p = _in_order(p, z.shape[-1])
-    found = _frequencies(z, z.shape[-1]).double() / len(z)
+    found = _counts(z) / len(z)
     room = STANDARD_ERRORS * (p * (1 - p) / len(z) * MEMORY).sqrt()
     if (found < p - room - 1e-3).any():
         raise ValueError(

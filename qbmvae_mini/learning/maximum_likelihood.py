@@ -22,13 +22,11 @@ any other `Sampler`                       the mean over its draws
 """
 
 import copy
-import math
-import numbers
 
 import torch
 from tqdm.auto import tqdm
 
-from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.checks import check_real, check_seed, check_whole
 from qbmvae_mini.estimates.partition import (
     enumerable,
     exact_log_z,
@@ -146,10 +144,7 @@ def fit(
     batch_size = check_whole("batch_size", batch_size, 1)
     every = check_whole("every", every, 1)
     seed = check_seed(seed)
-    if not (_is_number(lr) and lr > 0):
-        raise ValueError(
-            f"lr, the learning rate, is a number above 0, not {lr!r}"
-        )
+    lr = check_real("lr, the learning rate,", lr, above=0)
     check_is_sampler(sampler)
     if draws is None:
         draws = sampler.draws
@@ -208,11 +203,8 @@ def log_likelihood(machine, data, log_z=None):
         `log_z` is no finite number.
     """
     check_classical(machine, "log_likelihood")
-    if log_z is not None and not _is_number(log_z):
-        raise ValueError(
-            f"log_z is a finite number, not {log_z!r}; of an Estimate give "
-            "the value, of a Bracket the upper end"
-        )
+    if log_z is not None:
+        log_z = check_real("log_z, of a Bracket its upper end,", log_z)
     data = checked_bits(machine, data)
     if log_z is None and enumerable(machine):
         log_z = exact_log_z(machine)
@@ -241,12 +233,6 @@ def _seen(monitor, machine, epoch):
             f"{type(said).__name__}"
         )
     return [{"epoch": epoch, **said}]
-
-
-def _is_number(value):
-    """Whether it is a finite number, and not True or False."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return real and math.isfinite(value)
 
 
 def _check_finite(machine, epoch):

@@ -77,6 +77,8 @@ def genes_on(adata, n_genes=40):
 
     Raises
     ------
+    TypeError
+        If `adata` is no AnnData.
     ValueError
         If there are fewer genes than asked for, no totals, a cell without
         counts, or counts that are negative or no numbers.

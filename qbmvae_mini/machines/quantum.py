@@ -14,15 +14,12 @@ The Boltzmann prior of a "QBM-VAE" is *not* such a machine: it is classical,
 and only drawn from by quantum hardware.
 """
 
-import math
-import numbers
-
 import torch
 from torch import nn
 
-from qbmvae_mini.checks import dense, kind_of
+from qbmvae_mini.checks import check_real, dense, kind_of
 from qbmvae_mini.machines.base import Machine, check_classical
-from qbmvae_mini.machines.states import _places, all_states
+from qbmvae_mini.machines.states import all_states, places
 
 #: Matrices of 2^n rows: at 10 qubits a gradient takes seconds, at 12 minutes.
 MAX_QUBITS = 10
@@ -40,7 +37,8 @@ class QuantumBoltzmannMachine(Machine):
     classical : Machine
         Holds the energy E(z), its biases and its couplings.
     gamma : float
-        Strength of the transverse field in nats, at least 0.
+        Strength of the transverse field in nats, at least 0: the law does not
+        depend on its sign.
 
     Attributes
     ----------
@@ -179,7 +177,7 @@ class QuantumBoltzmannMachine(Machine):
 
     def log_prob(self, z):
         """Exact log p(z) = log <z|rho|z>, (..., n_units) -> (...)."""
-        place = _places(dense("states", z), self.n_units)
+        place = places(dense("states", z), self.n_units)
         return self.density_matrix().diagonal().log()[place.cpu()]
 
     def log_partition(self):
@@ -197,7 +195,7 @@ class QuantumBoltzmannMachine(Machine):
         Of the gradient, the positive phase is classical, and the negative
         phase needs draws of the diagonal alone. Gamma only ever lowers it.
         """
-        _places(dense("states", z), self.n_units)
+        places(dense("states", z), self.n_units)
         return -self.energy(z).cpu().double() - self.log_partition()
 
     def transverse_magnetisation(self):
@@ -216,14 +214,7 @@ class QuantumBoltzmannMachine(Machine):
 
 
 def _checked_gamma(gamma):
-    """`gamma` as a float, or a sentence that says what is wrong with it."""
-    number = isinstance(gamma, numbers.Real) and not isinstance(gamma, bool)
-    if not number or not math.isfinite(gamma) or gamma < 0:
-        raise ValueError(
-            "gamma, the transverse field, is a finite number of at least 0, "
-            f"not {gamma!r}; the law does not depend on its sign"
-        )
-    return float(gamma)
+    return check_real("gamma, the transverse field,", gamma, least=0)
 
 
 def _flips(n_units):

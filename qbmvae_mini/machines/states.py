@@ -47,7 +47,7 @@ def all_states(n_units, start=0, stop=None, *, dtype=torch.float64):
     return (index[:, None] >> place & 1).to(dtype)
 
 
-def _places(z, n_units):
+def places(z, n_units):
     """Row of each state in `all_states`, (..., n_units) -> (...)."""
     if z.shape[-1:] != (n_units,):
         raise ValueError(

@@ -1,14 +1,13 @@
 """What every score reads: checked codes and labels, and a graph of cells."""
 
 import contextlib
-import numbers
 import warnings
 
 import numpy as np
 import pandas as pd
 import torch
 
-from qbmvae_mini.checks import check_seed, dense
+from qbmvae_mini.checks import check_names, check_seed, dense
 
 #: Neighbours of a cell in every graph, itself counted, as in scanpy.
 NEIGHBOURS = 15
@@ -34,7 +33,7 @@ def read_codes(name, codes):
     ValueError
         If it is no table, is empty, or holds NaN or infinite values.
     """
-    found = dense(name, codes).double().numpy()
+    found = dense(name, codes).cpu().double().numpy()
     if found.ndim != 2 or 0 in found.shape:
         raise ValueError(
             f"{name} is a table of cells x numbers, not an array of shape "
@@ -51,10 +50,9 @@ def read_codes(name, codes):
 
 
 def read_groups(name, groups, n_cells, least=1):
-    """Each cell's group as a word, the same for values that are equal.
+    """Each cell's group as a word, as `qbmvae_mini.checks.check_names` has it.
 
-    A whole number is written without a point, so that labels that came back
-    as 1.0 are the labels that left as 1.
+    Labels that came back as 1.0 are the labels that left as 1.
 
     Parameters
     ----------
@@ -73,9 +71,11 @@ def read_groups(name, groups, n_cells, least=1):
 
     Raises
     ------
+    TypeError
+        If one is no word or number.
     ValueError
-        If their number is not that of the cells, one is missing or no word
-        or number, or there are fewer than `least` groups.
+        If their number is not that of the cells, one is missing, two of them
+        would have one name, or there are fewer than `least` groups.
     """
     # As objects: NumPy would write a missing value in a list as "nan".
     found = np.asarray(groups, dtype=object)
@@ -90,7 +90,7 @@ def read_groups(name, groups, n_cells, least=1):
             f"{name} is missing for {missing.sum()} of {n_cells} cells; give "
             "every cell a value or leave those cells out"
         )
-    found = np.array([_word(name, value) for value in found])
+    found = check_names(name, found).astype(str)
     groups = np.unique(found)
     if len(groups) < least:
         raise ValueError(
@@ -98,19 +98,6 @@ def read_groups(name, groups, n_cells, least=1):
             f"compares at least {least}"
         )
     return found
-
-
-def _word(name, value):
-    """How a group is written."""
-    if isinstance(value, bytes):  # as HDF5 gives words
-        value = value.decode(errors="replace")
-    if isinstance(value, bool | np.bool_ | str):
-        return str(value)
-    if not isinstance(value, numbers.Real):
-        raise ValueError(
-            f"{name} holds {type(value).__name__} values; give words or numbers"
-        )
-    return str(int(value) if float(value).is_integer() else value)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ noise mixes batches perfectly, and an aggregate rewards it for that.
 import numpy as np
 import pandas as pd
 
-from qbmvae_mini.checks import check_seed
+from qbmvae_mini.checks import check_real, check_seed
 from qbmvae_mini.metrics.embeddings import (
     neighbour_graph,
     read_codes,
@@ -42,7 +42,7 @@ def cluster(codes, resolution=1.0, seed=0):
     TypeError, ValueError
         If `codes` or `resolution` is of no use.
     """
-    _check_resolution(resolution)
+    resolution = check_real("resolution", resolution, above=0)
     return _leiden(neighbour_graph(codes, seed), resolution, seed)
 
 
@@ -64,7 +64,7 @@ def biology(codes, labels, resolution=1.0, seed=0):
         adjusted Rand index (Hubert 1985): 1 for equal partitions, 0 on
         average for unrelated ones.
     """
-    _check_resolution(resolution)
+    resolution = check_real("resolution", resolution, above=0)
     graph, labels = _graph_and_labels(codes, labels, seed)
     return _agreement(_leiden(graph, resolution, seed), labels)
 
@@ -84,13 +84,15 @@ def biology_curve(codes, labels, resolutions, seed=0):
         Columns ``resolution``, ``clusters``, ``nmi``, ``ari``, one row each
         in the order given.
     """
-    for resolution in resolutions:
-        _check_resolution(resolution)
+    resolutions = [
+        check_real("resolution", resolution, above=0)
+        for resolution in np.ravel(resolutions).tolist()
+    ]
     graph, labels = _graph_and_labels(codes, labels, seed)
     rows = []
     for resolution in resolutions:
         found = _leiden(graph, resolution, seed)
-        row = {"resolution": float(resolution), "clusters": found.max() + 1}
+        row = {"resolution": resolution, "clusters": found.max() + 1}
         rows.append(row | _agreement(found, labels))
     return pd.DataFrame(rows, columns=["resolution", "clusters", "nmi", "ari"])
 
@@ -123,8 +125,7 @@ def lisi(codes, groups, perplexity=30):
     """
     codes = read_codes("codes", codes)
     groups = read_groups("groups", groups, len(codes))
-    if not (np.isscalar(perplexity) and 1 < perplexity < np.inf):
-        raise ValueError(f"perplexity is a number above 1, not {perplexity!r}")
+    perplexity = check_real("perplexity", perplexity, above=1)
     if len(codes) < 3 * perplexity:
         raise ValueError(
             f"codes has {len(codes)} cells, and a perplexity of "
@@ -241,14 +242,9 @@ def _weights(distance, perplexity):
     return weights / total
 
 
-def _check_resolution(resolution):
-    if not (np.isscalar(resolution) and 0 < resolution < np.inf):
-        raise ValueError(f"resolution is a number above 0, not {resolution!r}")
-
-
 def _graph_and_labels(codes, labels, seed):
-    graph = neighbour_graph(codes, seed)
-    return graph, read_groups("labels", labels, graph.n_obs)
+    labels = read_groups("labels", labels, len(read_codes("codes", codes)))
+    return neighbour_graph(codes, seed), labels
 
 
 def _leiden(graph, resolution, seed):

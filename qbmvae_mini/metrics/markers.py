@@ -7,6 +7,8 @@ compared with the model's: too little of a type's own markers is as wrong as
 too much of another's.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -23,6 +25,9 @@ LEAST_CELLS = 10
 #: logarithm to base 2 by at most 1 / (2 sqrt(10) ln 2) = 0.23, one standard
 #: deviation, however rare the gene.
 PSEUDO_COUNT = 10
+
+#: Columns of the table of `marker_ratios`.
+RATIOS = ["type", "gene", "own", "real", "model", "log2_ratio"]
 
 
 def marker_genes(counts, labels, genes, n=MARKERS):
@@ -114,6 +119,11 @@ def marker_ratios(counts, shares, labels, genes, markers):
     """
     counts, labels, genes = _read(counts, labels, genes)
     shares = _read_shares(shares, counts.shape)
+    if not isinstance(markers, Mapping):
+        raise TypeError(
+            "markers is a dictionary of types and their genes, as of "
+            f"marker_genes, not {type(markers).__name__}"
+        )
     types, cells = np.unique(labels, return_counts=True)
     known = np.isin(types, list(markers))
     types = [str(name) for name in types[known & (cells >= LEAST_CELLS)]]
@@ -141,8 +151,7 @@ def marker_ratios(counts, shares, labels, genes, markers):
             own = gene in markers[name]
             n = library.sum()
             rows.append((name, gene, own, a / n, b / n, float(ratio)))
-    columns = ["type", "gene", "own", "real", "model", "log2_ratio"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=RATIOS)
 
 
 def marker_fidelity(ratios):
@@ -163,7 +172,17 @@ def marker_fidelity(ratios):
         the same of markers of other types, which a model that smears gives
         too much of; of one type alone these are NaN. ``worst`` is the larger
         of the two, in ``worst_type`` and of ``worst_gene``.
+
+    Raises
+    ------
+    TypeError
+        If `ratios` is no such table.
     """
+    if not isinstance(ratios, pd.DataFrame) or not {*RATIOS} <= {*ratios}:
+        raise TypeError(
+            "ratios is the table of marker_ratios, with the columns "
+            f"{', '.join(RATIOS)}"
+        )
     error = ratios.log2_ratio.abs()
     found = {}
     for name, which in (("own", ratios.own), ("other", ~ratios.own)):

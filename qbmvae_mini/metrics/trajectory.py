@@ -7,7 +7,11 @@ embedding is no truth, only another answer.
 import numpy as np
 
 from qbmvae_mini.checks import check_seed, check_whole
-from qbmvae_mini.metrics.embeddings import neighbour_graph, read_groups
+from qbmvae_mini.metrics.embeddings import (
+    neighbour_graph,
+    read_codes,
+    read_groups,
+)
 
 #: Diffusion components, as many as scanpy's dpt takes besides the constant one.
 COMPONENTS = 9
@@ -19,7 +23,10 @@ UNREACHED = "unreached"
 def pseudotime(codes, root):
     """Diffusion pseudotime of each cell from a root (Haghverdi 2016).
 
-    scanpy's, on the part of the neighbour graph that holds the root.
+    scanpy's, on the part of the neighbour graph that holds the root, except
+    that eigenvalues of 0.9994 or more keep their weight: scanpy takes it from
+    them, which helps where they only part branches, and loses the order of
+    cells on a thin path.
 
     Parameters
     ----------
@@ -122,8 +129,9 @@ def branch_agreement(codes, root, branches, seed=0):
     TypeError, ValueError
         If an argument is of no use.
     """
+    codes = read_codes("codes", codes)
+    branches = read_groups("branches", branches, len(codes), least=2)
     graph, reached = _from_root(codes, root, seed)
-    branches = read_groups("branches", branches, len(reached), least=2)
     found = np.full(len(reached), UNREACHED, dtype=object)
     try:
         found[reached] = _dpt(graph, "dpt_groups", n_branchings=1)
@@ -141,13 +149,13 @@ def _from_root(codes, root, seed=0):
     eigenvalue 1 on each, which leaves few to order by; with many parts the
     eigenvalues do not converge.
     """
-    graph = neighbour_graph(codes, seed)
-    root = check_whole("root", root, 0)
-    if root >= graph.n_obs:
+    codes, root = read_codes("codes", codes), check_whole("root", root, 0)
+    if root >= len(codes):
         raise ValueError(
-            f"root is cell {root}, and codes has {graph.n_obs} cells; they are "
+            f"root is cell {root}, and codes has {len(codes)} cells; they are "
             "counted from 0"
         )
+    graph = neighbour_graph(codes, seed)
     from scipy.sparse.csgraph import connected_components
 
     _, part = connected_components(graph.obsp["connectivities"])

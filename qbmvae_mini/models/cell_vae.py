@@ -54,7 +54,7 @@ class CellVAE:
     module : VAE
     genes, batches : list of str
     history_ : list of dict
-        One entry an epoch, after `fit`; see `qbmvae_mini.vae.fit`.
+        One entry an epoch, after `fit`; see `qbmvae_mini.vae.training.fit`.
 
     Raises
     ------
@@ -166,11 +166,11 @@ class CellVAE:
         kl_weight : float
             1 is the bound. With 0 the model has codes, and no likelihood.
         max_epochs, batch_size, lr, kl_warmup, decoder_precision, patience
-            See `qbmvae_mini.vae.fit`.
+            See `qbmvae_mini.vae.training.fit`.
         device : str or torch.device
             Where to train; the model stays there.
         resume, new_chains, progress
-            See `qbmvae_mini.vae.fit`.
+            See `qbmvae_mini.vae.training.fit`.
 
         Returns
         -------

@@ -29,7 +29,8 @@ def shuffle_couplings(model, seed=0):
     Parameters
     ----------
     model : CellVAE
-        Its prior has couplings, as a `BoltzmannLatent`.
+        Its prior has couplings, as a `BoltzmannLatent` or a
+        `SigmoidBeliefLatent`.
     seed : int
 
     Returns
@@ -62,7 +63,7 @@ def randomise_couplings(model, seed=0):
         noise = torch.randn(
             coupling.shape, generator=generator, dtype=torch.float32
         )
-        return coupling.mean() + coupling.std(correction=0) * noise
+        return coupling.mean() + coupling.std(correction=0) * noise.to(coupling)
 
     return _with_couplings(model, random)
 
@@ -70,7 +71,9 @@ def randomise_couplings(model, seed=0):
 def refit_prior(model, latent, **fit):
     """The model with another prior, fitted to the codes that it has.
 
-    Encoder, decoder and likelihood stay as they are, and learn no more.
+    Encoder, decoder and likelihood stay as they are, learn no more and drop
+    no units. That they are frozen is not saved: in a model that was saved and
+    loaded they learn again, and dropout is what the first model had.
 
     Parameters
     ----------

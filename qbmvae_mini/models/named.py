@@ -43,7 +43,8 @@ class QBMVAE(CellVAE):
     n_latent : int
         Number of bits, even.
     sampler : Sampler, optional
-        By default `GibbsSampler` with 256 persistent chains.
+        By default `GibbsSampler` with 256 persistent chains and 5 sweeps
+        between two draws.
     relaxation : str or Relaxation
         See `qbmvae_mini.latents.BitLatent`.
     negatives : int, optional

@@ -89,6 +89,7 @@ _FIGURES = {
         "energy_by_type",
         "map_by_groups",
         "map_of_cells",
+        "marker_shares",
         "programs",
         "tightening",
     ),
@@ -116,6 +117,7 @@ _FIGURES = {
         "gene_checks",
         "new_cell",
         "noticed",
+        "beside_first",
         "pair_correlations",
     ),
     "comparison": (

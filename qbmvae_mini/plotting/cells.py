@@ -17,6 +17,7 @@ from qbmvae_mini.plotting.style import (
     count_others,
     dot_look,
     draw_groups,
+    each_once,
     house_style,
     key,
     key_in,
@@ -228,6 +229,52 @@ def couplings_and_programs(couplings, likeness):
     )
     ax.set(xlabel="correlation of the two programs", ylabel="coupling (nats)")
     return figure
+
+
+@house_style
+def marker_shares(ratios, genes):
+    """Shares of some genes in each type, by models and by the counts.
+
+    Parameters
+    ----------
+    ratios : dict of str to DataFrame
+        Name of a model -> what `metrics.marker_ratios` says of it. All are of
+        the same cells and markers.
+    genes : sequence of str
+        Markers among them, one panel each.
+
+    Returns
+    -------
+    Figure
+        The type with the highest real share of the first gene is on top.
+    """
+    first = next(iter(ratios.values()))
+    order = first[first.gene == genes[0]].sort_values("real")["type"]
+    figure, axes = panels(len(genes), 0.3 * len(order) + 1.8, sharey=True)
+    for ax, gene in zip(axes, genes, strict=True):
+        real = _share(first, gene, order, "real")
+        ax.plot(
+            real,
+            order,
+            "|",
+            color=BLACK,
+            ms=16,
+            mew=2,
+            linestyle="none",
+            label="counts",
+        )
+        for i, (name, of) in enumerate(ratios.items()):
+            look = dot_look(i) | {"ms": 7, "linestyle": "none"}
+            ax.plot(_share(of, gene, order, "model"), order, **look, label=name)
+        ax.set(title=gene, xscale="log", xlabel="share of UMIs")
+        ax.minorticks_off()
+    key(figure, *each_once(axes))
+    return figure
+
+
+def _share(ratios, gene, types, column):
+    """The gene's share in each type, (types,)."""
+    return ratios[ratios.gene == gene].set_index("type")[column].loc[types]
 
 
 @house_style

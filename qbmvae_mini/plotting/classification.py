@@ -55,7 +55,7 @@ def probe_parts():
 
 
 @house_style
-def f1_by_type(scores, counts, intervals=None):
+def f1_by_type(scores, counts, intervals=None, bar="interval"):
     """F1 of each type, one marker a model, the commonest type on top.
 
     Parameters
@@ -66,6 +66,8 @@ def f1_by_type(scores, counts, intervals=None):
         Type -> number of cells that were scored.
     intervals : DataFrame, shape (n_types, 2), optional
         Lower and upper end by type, drawn as a grey bar.
+    bar : str
+        Name of the bar in the key: which model's interval it is.
 
     Returns
     -------
@@ -77,7 +79,8 @@ def f1_by_type(scores, counts, intervals=None):
     places = np.arange(len(order))
     if intervals is not None:
         low, high = as_array(intervals.loc[order]).T
-        ax.barh(places, high - low, 0.75, left=low, color="#dddddd")
+        grey = {"color": "#dddddd", "label": bar}
+        ax.barh(places, high - low, 0.75, left=low, **grey)
     n = len(scores.columns)
     step = min(0.2, 0.8 / n)  # side by side, within the row
     for i, name in enumerate(scores.columns):

@@ -182,15 +182,50 @@ def noticed(table, marks):
     -------
     Figure
     """
+    fills = np.where(as_array(marks).astype(bool), ORANGE, "white")
+    return _squares(table, fills, fills == ORANGE)
+
+
+@house_style
+def beside_first(table, better, worse):
+    """What each check says of sets of cells, beside the first of them.
+
+    Parameters
+    ----------
+    table : DataFrame, shape (sets of cells, checks)
+    better, worse : DataFrame of bool, the same shape
+        Where a set is nearer to real cells than the first one, and where it
+        is farther off: a blue square, and an orange one with a bold number.
+        The others are white and plain.
+
+    Returns
+    -------
+    Figure
+    """
+    better, worse = (as_array(marks).astype(bool) for marks in (better, worse))
+    fills = np.where(worse, ORANGE, np.where(better, SKY, "white"))
+    figure = _squares(table, fills, worse)
+    for i, j in np.argwhere(better & ~worse):
+        # Told apart without colour, too.
+        figure.axes[0].plot(
+            [j - 0.4, j + 0.4], [i + 0.38] * 2, color=BLACK, linestyle="-"
+        )
+    square = {"ec": GREY, "width": 1, "height": 1, "xy": (0, 0)}
+    names = {"nearer than the first row": SKY, "farther": ORANGE}
+    patches = [plt.Rectangle(fc=fill, **square) for fill in names.values()]
+    key(figure, patches, list(names), ncols=2)
+    return figure
+
+
+def _squares(table, fills, bold):
+    """A table whose squares are filled, with the rows' names."""
     n_rows, n_columns = table.shape
     figure, ax = plt.subplots(figsize=(WIDTH, 0.36 * n_rows + 1.2))
-    filled = as_array(marks).astype(bool)
     for i in range(n_rows):
         for j in range(n_columns):
-            found = filled[i, j]
-            colour = ORANGE if found else "white"
+            fill = str(fills[i, j])
             ax.add_patch(
-                plt.Rectangle((j - 0.5, i - 0.5), 1, 1, fc=colour, ec=GREY)
+                plt.Rectangle((j - 0.5, i - 0.5), 1, 1, fc=fill, ec=GREY)
             )
             value = table.iloc[i, j]
             ax.text(
@@ -199,7 +234,7 @@ def noticed(table, marks):
                 f"{value:.2f}".removeprefix("0") if value < 10 else "10+",
                 ha="center",
                 va="center",
-                weight="bold" if found else "normal",
+                weight="bold" if bold[i, j] else "normal",
             )
     ax.set(xlim=(-0.5, n_columns - 0.5), ylim=(n_rows - 0.5, -0.5))
     ax.set_yticks(range(n_rows), table.index)

@@ -17,6 +17,7 @@ from qbmvae_mini.plotting.style import (
     house_style,
     key,
     large_groups,
+    line_look,
     panels,
     rows_named,
 )
@@ -172,7 +173,7 @@ def energy_and_nulls(kendalls, shuffled):
 
 
 @house_style
-def order_scores(table, models, score, nulls=()):
+def order_scores(table, models, score, nulls=None):
     """A score of each model on every split, and its mean.
 
     Parameters
@@ -183,8 +184,9 @@ def order_scores(table, models, score, nulls=()):
         From the top.
     score : str
         Column.
-    nulls : sequence of float
-        What dull orders reach: dashed lines.
+    nulls : dict of str to float, optional
+        Name of a dull order -> what it reaches: dashed lines, each with its
+        own dashes and its name in the key.
 
     Returns
     -------
@@ -212,8 +214,11 @@ def order_scores(table, models, score, nulls=()):
             markeredgewidth=2.5,
             linestyle="none",
         )
-    for null in nulls:
-        ax.axvline(null, color=VERMILION, linewidth=1.5, linestyle="--")
+    nulls = {} if nulls is None else dict(nulls)
+    for i, (name, null) in enumerate(nulls.items(), start=1):
+        ax.axvline(null, **line_look(i) | {"linewidth": 1.5}, label=name)
+    if nulls:
+        key(figure, where="upper center", handlelength=2.6)
     rows_named(ax, rows, models)
     ax.set(xlabel=score.replace("_", " "), ylim=(0.4, len(models) + 0.6))
     return figure

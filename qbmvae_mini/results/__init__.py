@@ -37,9 +37,11 @@ from qbmvae_mini.results.catalogue import (
     families,
 )
 from qbmvae_mini.results.comparison import (
+    holm,
     load,
     load_searches,
     paired_interval,
+    paired_p,
     verdict,
 )
 from qbmvae_mini.results.rows import (
@@ -81,10 +83,12 @@ __all__ = [
     "compute_rows",
     "families",
     "fit_model",
+    "holm",
     "load",
     "load_cells",
     "load_searches",
     "paired_interval",
+    "paired_p",
     "split_cells",
     "split_study",
     "verdict",

@@ -32,13 +32,13 @@ class Recipe(NamedTuple):
     ----------
     encoder_dropout, decoder_dropout : float
         Shares of the hidden units.
-    weight_decay : float
+    decoder_precision : float
         Of the decoder's last layer, see `CellVAE.fit`.
     """
 
     encoder_dropout: float
     decoder_dropout: float
-    weight_decay: float
+    decoder_precision: float
 
     @property
     def words(self):

@@ -56,7 +56,7 @@ def fit_model(cells, study, model, recipe, seed, *, progress=False):
     return vae.fit(
         validation=HELD_OUT,
         kl_weight=entry.kl_weight,
-        weight_decay=recipe.weight_decay,
+        decoder_precision=recipe.decoder_precision,
         progress=progress,
         **FIT,
     )

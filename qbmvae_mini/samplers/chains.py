@@ -5,7 +5,12 @@ import weakref
 
 import torch
 
-from qbmvae_mini.checks import check_bits, check_seed, check_whole
+from qbmvae_mini.checks import (
+    check_bits,
+    check_seed,
+    check_switch,
+    check_whole,
+)
 from qbmvae_mini.machines.base import check_classical
 from qbmvae_mini.samplers.base import Sampler
 from qbmvae_mini.samplers.random_numbers import (
@@ -41,7 +46,7 @@ class Chains(Sampler):
     def __init__(self, chains, sweeps, persistent, seed):
         self.chains = check_whole("chains", chains, 1)
         self.sweeps = check_whole("sweeps", sweeps, 1)
-        self.persistent = persistent
+        self.persistent = check_switch("persistent", persistent)
         self.seed = check_seed(seed)
         self._forget()
 

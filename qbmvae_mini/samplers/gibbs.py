@@ -25,9 +25,11 @@ class GibbsSampler(Chains):
     Raises
     ------
     TypeError
-        For a machine that is not classical.
+        For a machine that is not classical, or a `persistent` that is neither
+        True nor False.
     ValueError
-        If the sampler's chains belong to another machine.
+        If a number is out of range, or the sampler's chains belong to
+        another machine.
     """
 
     def __init__(self, chains=256, sweeps=10, persistent=True, seed=0):

@@ -10,12 +10,11 @@ until all amplitudes are equal (Leleu 2019).
 """
 
 import math
-import numbers
 
 import dimod
 import numpy as np
 
-from qbmvae_mini.checks import check_seed, check_whole
+from qbmvae_mini.checks import check_real, check_seed, check_whole
 
 #: A modulator has a finite range: the error variable can raise or lower the
 #: light injected into a pulse by at most this factor.
@@ -195,9 +194,9 @@ class CoherentIsingMachine(dimod.Sampler):
             "target": target,
             "noise": noise,
         }.items():
-            _check_number(name, value, above=True)
+            check_real(name, value, above=0)
         for name, value in {"pump": pump, "correction": correction}.items():
-            _check_number(name, value, above=False)
+            check_real(name, value, least=0)
 
         held = _as_spins(bqm) if precision is None else rounded(bqm, precision)
         J = _couplings(held)
@@ -251,15 +250,6 @@ def rounded(bqm, precision):
         dimod.SPIN,
         variable_order=order,
     )
-
-
-def _check_number(name, value, *, above):
-    """Refuse what is no finite number, above 0 or at least 0."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    known = number and math.isfinite(value)
-    if not known or value < 0 or (above and value == 0):
-        least = "above 0" if above else "of at least 0"
-        raise ValueError(f"{name} is a finite number {least}, not {value!r}")
 
 
 def _as_spins(bqm):

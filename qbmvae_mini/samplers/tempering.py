@@ -1,10 +1,8 @@
 """Parallel tempering: hot replicas carry cold ones over the hills."""
 
-import numbers
-
 import torch
 
-from qbmvae_mini.checks import check_whole
+from qbmvae_mini.checks import check_real, check_whole
 from qbmvae_mini.samplers.chains import GO_ON, Chains
 from qbmvae_mini.samplers.random_numbers import Uniforms
 
@@ -65,13 +63,9 @@ class TemperingSampler(Chains):
     ):
         super().__init__(chains, sweeps, persistent, seed)
         self.temperatures = check_whole("temperatures", temperatures, 2)
-        if not (isinstance(beta_min, numbers.Real) and 0 < beta_min < 1):
-            raise ValueError(
-                f"beta_min lies between 0 and 1, not at {beta_min!r}"
-            )
-        self.beta_min = float(beta_min)
+        self.beta_min = check_real("beta_min", beta_min, above=0, below=1)
         exponents = torch.linspace(0, 1, self.temperatures, dtype=torch.float64)
-        self.betas = float(beta_min) ** exponents
+        self.betas = self.beta_min**exponents
         self._round = 0
         self._count_anew()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from qbmvae_mini.checks import kind_of
 from qbmvae_mini.learning.averaging import RunningAverage
 from qbmvae_mini.vae.storage import (
     digest,
@@ -177,7 +178,7 @@ class TrainingState:
     Attributes
     ----------
     history : list of dict
-        One entry an epoch; see `qbmvae_mini.vae.fit`.
+        One entry an epoch; see `qbmvae_mini.vae.training.fit`.
     best : dict of Tensor or None
         Weights and chains of the best validation.
     """
@@ -295,7 +296,7 @@ def describe(vae, cells, validation, about):
         about
         | {
             "latent": {
-                "kind": type(vae.latent).__name__,
+                "kind": kind_of(vae.latent),
                 **vae.latent.settings(),
             },
             "number of weights": sum(w.numel() for w in learning),
@@ -316,7 +317,7 @@ def check_saved(path, tensors, facts, run, vae, new_chains=False):
     path : path
         Names the file in the sentence.
     tensors, facts : dict
-        As `Checkpoint.read` gives them.
+        As `qbmvae_mini.vae.storage.read_tensors` gives them.
     run : dict
         The run that asks, as `describe` has it.
     vae : VAE

@@ -34,7 +34,7 @@ class VAE(nn.Module):
     Parameters
     ----------
     n_genes : int
-    latent : nn.Module
+    latent : Latent
         See `qbmvae_mini.latents`.
     n_batches : int
         Batches, told to the decoder alone; with one, it is told nothing.
@@ -181,7 +181,7 @@ class VAE(nn.Module):
     def mean_expression(self, x, batch, n_samples=25):
         """Mean share of each gene over exact draws, (cells, n_genes).
 
-        Parameters are those of `log_likelihood`.
+        `x`, `batch` and `n_samples` are those of `log_likelihood`.
         """
         x = Counts.of(x)
         params = self.encode(x)

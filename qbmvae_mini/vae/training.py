@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from qbmvae_mini.checks import check_real, check_seed, check_whole, warn
+from qbmvae_mini.checks import (
+    check_real,
+    check_seed,
+    check_switch,
+    check_whole,
+    warn,
+)
 from qbmvae_mini.vae.checkpoints import Checkpoint, TrainingState
 from qbmvae_mini.vae.surroundings import one_process, seeded
 
@@ -105,12 +111,11 @@ def fit(
     Returns
     -------
     list of dict
-        `history`, one entry an epoch: ``epoch``, ``kl_weight``, ``loss``
+        `history`, one entry an epoch: ``epoch``, ``kl_weight`` and ``loss``
         (training, nats a cell, with the last estimate of log Z and without
-        the decoder's prior) and, after
-        every tenth, ``log_z_width``, the width in nats of the bracket of
-        log Z. With cells to validate also, and after the last
-        epoch too, ``validation``, nats a
+        the decoder's prior). After every tenth epoch also ``log_z_width``,
+        the width in nats of the bracket of log Z. Where there are cells to
+        validate, after the last epoch too, and with it ``validation``, nats a
         cell by exact draws: the log-likelihood or, for a `kl_weight` other
         than 1, the weighted bound; it is None where log Z is too vague. And
         ``candidate``: whether these weights may be chosen, which those of the
@@ -141,7 +146,8 @@ def fit(
         "patience": check_whole("patience", patience, 1),
         "seed": check_seed(seed),
     }
-    _check_switches(new_chains=new_chains, progress=progress)
+    check_switch("new_chains", new_chains)
+    check_switch("progress", progress)
     _check_parts(vae, cells)
     fabric = one_process(device)
     history = [] if history is None else history
@@ -348,12 +354,6 @@ def _in_words(history):
         vague = scores[-1] is None
         said["validation"] = "too vague" if vague else f"{scores[-1]:.1f}"
     return said
-
-
-def _check_switches(**switches):
-    for name, value in switches.items():
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} is True or False, not {value!r}")
 
 
 def _check_parts(vae, cells):

@@ -32,7 +32,7 @@ class Schedule(NamedTuple):
 class Relaxation(nn.Module, ABC):
     """What every estimator offers; a child provides `rsample`.
 
-    ``name`` is what `BoltzmannLatent` and `QBMVAE` know it by.
+    ``name`` is what latents of bits and `QBMVAE` know it by.
     """
 
     name = None
