@@ -27,6 +27,8 @@ def compute(study, model, split, dropouts):
 
 
 if __name__ == "__main__":
+    # A shell without job control has its background processes ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     place = Path(sys.argv[1])
     datasets.data_directory = lambda: place
     command.fill = functools.partial(command.fill, compute=compute, processes=2)
