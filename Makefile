@@ -31,15 +31,20 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: help book test lint unit notebooks browser faults chapter page serve \
 	results strip refresh clean
 
-# Two cores are full with one target at a time.
+# Two cores are full with one target at a time, but for the site: it runs the
+# chapters one by one, and `test` has them compared beside it.
+ifndef BESIDE
 .NOTPARALLEL:
+endif
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 book: $(SITE)  ## Run every chapter, render the site to _build/html
 
-test: lint unit notebooks browser  ## Style, unit tests, notebooks, the site
+test: lint unit  ## Style, unit tests, notebooks, the site
+	$(MAKE) BESIDE=yes -j 2 notebooks $(SITE)
+	$(MAKE) browser
 
 lint: $(VENV)/.complete  ## Style of code and notebooks
 	$(BIN)/ruff check .

@@ -34,12 +34,10 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 from anndata.io import write_elem
+from pip._internal.models.index import PyPI  # pip tells it nowhere else
 from scipy import sparse
 from scipy.io import loadmat
 from sklearn.mixture import GaussianMixture
-
-#: Where packages come from if pip names no index of its own.
-PYPI = "https://pypi.org/simple"
 
 #: Counts in large chunks pack a tenth to a fifth smaller.
 CHUNK = 100_000  # stored values
@@ -162,7 +160,7 @@ def index_url():
             [*ask, "global.index-url"], capture_output=True, text=True
         )
         named = answer.stdout.strip()
-    return named or PYPI
+    return named or PyPI.simple_url
 
 
 def download(source):

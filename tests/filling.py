@@ -34,6 +34,8 @@ def table_of(job):
 
 
 if __name__ == "__main__":
+    # A shell without job control has its background processes ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     place = Path(sys.argv[1])
     datasets.data_directory = lambda: place
     command.fill = functools.partial(command.fill, compute=compute, processes=2)
