@@ -13,7 +13,7 @@ import math
 from typing import NamedTuple
 
 from qbmvae_mini.results.catalogue import (
-    CURVE_RECIPES,
+    CURVE_RECIPE,
     MODELS,
     SOURCES,
     Recipe,
@@ -54,7 +54,7 @@ def recipes_to_try(study, model, searches):
     """
     entry = MODELS[model]
     if study in CURVES:
-        return CURVE_RECIPES
+        return (CURVE_RECIPE,)
     if entry.recipes_of is None:
         return entry.recipes
     if not is_over(study, entry.recipes_of, searches):
