@@ -16,9 +16,15 @@ from filling import table_of
 
 from qbmvae_mini.cells import datasets
 from qbmvae_mini.results import command, comparison, table
-from qbmvae_mini.results.catalogue import MODELS, RECIPES, Recipe
+from qbmvae_mini.results.catalogue import (
+    MODELS,
+    RECIPES,
+    Recipe,
+    recipe_by_name,
+)
 from qbmvae_mini.results.jobs import Job, fits_wanted, seconds
 from qbmvae_mini.results.searches import pick, picks, recipes_to_try
+from qbmvae_mini.results.studies import FAMILY_SPLITS
 from qbmvae_mini.results.table import SCORES, SEARCHES
 
 ARM = ["--model", "PCA 32", "--dataset", "erythroid arm"]
@@ -106,41 +112,57 @@ def test_all_that_is_wanted_is_made_once_and_then_nothing(here):
     assert not calls
 
 
-def test_fits_have_the_recipe_that_the_search_has_picked(here):
+def test_a_family_has_the_recipe_that_its_search_has_picked(here):
     made = []
 
     def compute(job):
         made.append(job)
-        return rows_of(job, best=RECIPES[2])
+        return rows_of(job, best=RECIPES[1])
+
+    family = "--model", "Bernoulli mixture", "--dataset", "marrow"
+    assert run(*family, compute=compute) == 0
+    # What it needs is made as well, and nothing else.
+    searched = [job for job in made if job.searches]
+    names = "Bernoulli 64", "Bernoulli mixture 64"
+    assert {job[:2] for job in searched} == {("marrow", n) for n in names}
+    assert {job.recipe for job in searched} == {*RECIPES}
+    fits = {job for job in made if not job.searches}
+    assert {job.recipe for job in fits} == {RECIPES[1]}
+    assert {job.split for job in fits} == {*FAMILY_SPLITS}
+
+
+def test_a_model_by_its_own_name_waits_for_no_search(here):
+    made = []
+
+    def compute(job):
+        made.append(job)
+        return rows_of(job)
 
     neal = "Boltzmann 32+32, neal"
     assert run("--model", neal, compute=compute) == 0
-    # What it needs is made as well, and nothing else.
-    searched = [job for job in made if job.searches]
-    assert {job.name for job in searched} == {"Boltzmann 32+32"}
-    assert [j.recipe for j in searched if j.study == "pbmc68k"] == [*RECIPES]
-    fits = [job for job in made if not job.searches]
-    assert fits == [Job("pbmc68k", neal, RECIPES[2], n) for n in range(5)]
+    recipe = recipe_by_name("pbmc68k", neal)
+    assert recipe == Recipe(0.5, 0.5, 0)
+    assert made == [Job("pbmc68k", neal, recipe, n) for n in range(5)]
 
 
 def test_a_family_waits_for_all_of_its_searches(here):
     seen = []
 
     def compute(job):
-        if not job.searches and job.name == "Gaussian 64":
+        if not job.searches and job.name == "Gaussian 10":
             seen.append(len(SEARCHES.read()))
-        better = {"validation": -1.0} if job.name == "Gaussian 64" else {}
+        better = {"validation": -1.0} if job.name == "Gaussian 10" else {}
         return [row | better for row in rows_of(job)]
 
     family = "--model", "Gaussian", "--dataset", "marrow"
     assert run(*family, compute=compute) == 0
-    assert seen == [len(SEARCHES.read())] * 5
+    assert seen == [len(SEARCHES.read())] * len(FAMILY_SPLITS)
 
 
 def test_one_new_model_costs_no_row_that_is_there(here, monkeypatch):
     run("--dataset", "marrow")
     before = SCORES.read()
-    new = replace(MODELS["Gaussian 10"], every_split=True)
+    new = replace(MODELS["Gaussian 10"], named=True)
     monkeypatch.setitem(MODELS, "Gaussian 7", new)
     monkeypatch.setitem(command.SOURCES, "Gaussian 7", "Gaussian 7")
     assert run("--model", "Gaussian 7", "--dataset", "marrow") == 0
@@ -168,8 +190,8 @@ def test_again_replaces_a_row_when_its_replacement_is_there(here):
 
 
 def test_again_the_splits_wait_for_the_new_choice(here):
-    pair = "--model", "Gaussian 32", "--dataset", "marrow"
-    run(*pair)
+    family = "--model", "Bernoulli", "--dataset", "marrow"
+    run(*family)
     fits = []
 
     def compute(job):
@@ -177,24 +199,24 @@ def test_again_the_splits_wait_for_the_new_choice(here):
             fits.append(job.recipe)
         return rows_of(job, best=RECIPES[1])
 
-    assert run(*pair, "--again", compute=compute) == 0
+    assert run(*family, "--again", compute=compute) == 0
     assert set(fits) == {RECIPES[1]}
 
 
 def test_rows_are_told_by_the_choice_of_today(here):
     """Those of an earlier choice stay in the file and out of the way."""
-    pair = "--model", "Gaussian 32", "--dataset", "marrow"
-    run(*pair)
+    family = "--model", "Bernoulli", "--dataset", "marrow"
+    run(*family)
 
     def compute(job):
         return rows_of(job, best=RECIPES[1], elbo=-2.0)
 
-    run(*pair, "--again", compute=compute)
-    assert len(SCORES.read()) == 10
+    run(*family, "--again", compute=compute)
+    assert len(SCORES.read()) == 2 * len(FAMILY_SPLITS)
     rows = comparison.load()
-    rows = rows[rows.model == "Gaussian 32"]
-    assert list(rows.recipe) == [RECIPES[1].words] * 5
-    assert list(rows.elbo) == [-2.0] * 5
+    rows = rows[rows.model == "Bernoulli"]
+    assert list(rows.recipe) == [RECIPES[1].words] * len(FAMILY_SPLITS)
+    assert list(rows.elbo) == [-2.0] * len(FAMILY_SPLITS)
 
 
 def test_a_number_is_written_with_six_digits_and_kept_as_it_is(here):
@@ -220,38 +242,38 @@ def test_a_number_is_written_with_six_digits_and_kept_as_it_is(here):
 # What is picked
 
 
-def made_up(scores):
-    """Searches of Gaussian 32 on marrow: recipe -> validation, marker."""
+def made_up(model, scores):
+    """Searches of a model on marrow: recipe -> validation, marker."""
     return {
         ("marrow", row, recipe.words): {
             "validation": str(validation),
             "marker_worst": str(marker),
         }
         for recipe, (validation, marker) in zip(RECIPES, scores, strict=True)
-        for row in ("Gaussian 32", "Gaussian 32, mixture afterwards")
+        for row in (model, *MODELS[model].afterwards)
     }
 
 
 @pytest.mark.parametrize(
     ("scores", "likely", "true"),
     [
-        ([(3, 2), (2, 0.9), (1, 0.1), (0, 0), (0, 0), (0, 0)], 0, 1),
-        ([(3, 0.5), (2, 0.9), (1, 0.1), (0, 0), (0, 0), (0, 0)], 0, 0),
-        ([(3, 5), (2, 4), (1, 1.5), (0, 3), (0, 3), (0, 3)], 0, 2),
+        ([(3, 2), (2, 0.9)], 0, 1),
+        ([(3, 0.5), (2, 0.9)], 0, 0),
+        ([(3, 5), (2, 4)], 0, 1),
     ],
     ids=["another one", "the same", "none is within a factor of two"],
 )
 def test_each_rule_picks_by_its_own_words(scores, likely, true):
-    searches = made_up(scores)
+    searches = made_up("Gaussian 32", scores)
     for rule, expected in (("likelihood", likely), ("markers", true)):
         found = pick("marrow", ["Gaussian 32"], searches, rule)
         assert found == ("Gaussian 32", RECIPES[expected])
 
 
-def test_a_variant_tries_what_either_rule_picks_and_nothing_else():
-    searches = made_up([(3, 2), (2, 0.9), (1, 0.1), (0, 0), (0, 0), (0, 0)])
+def test_a_variant_tries_what_its_model_likes_best_and_nothing_else():
+    searches = made_up("Gaussian 32", [(2, 0.5), (3, 2)])
     found = recipes_to_try("marrow", "Gaussian 10", searches)
-    assert found == (RECIPES[0], RECIPES[1])
+    assert found == (RECIPES[1],)
     assert recipes_to_try("pancreas", "Gaussian 10", searches) is None
 
 
@@ -261,6 +283,19 @@ def test_a_family_has_no_row_before_its_search_is_over(here):
     run("--model", "Gaussian", "--dataset", "marrow")
     found = picks("marrow", SEARCHES.read())
     assert {"Gaussian", "Gaussian, true markers"} < set(found)
+
+
+def test_couplings_have_a_row_for_each_time_of_training(here):
+    def compute(job):
+        late = {"validation": -1.0} if "Bernoulli" in job.name else {}
+        return [row | late for row in rows_of(job)]
+
+    run("--model", "Boltzmann", "--dataset", "marrow", compute=compute)
+    found = picks("marrow", SEARCHES.read())
+    late = "Bernoulli 64, RBM afterwards"
+    assert found["Boltzmann"].row == late
+    assert found["Boltzmann, afterwards"].row == late
+    assert found["Boltzmann, together"].row != late
 
 
 # What is said
@@ -273,7 +308,7 @@ def test_list_says_what_is_there_what_is_missing_and_for_how_long(here, capsys):
     assert run(*options, "--list") == 0
     words = capsys.readouterr().out
     assert "splits 1 of 5 fits, 4 missing: 0.1 minutes" in words
-    assert "7 fits are there, 4 are missing" in words
+    assert "1 fits are there, 4 are missing" in words
 
 
 def test_what_a_fit_takes_is_read_off_the_nearest_rows():
@@ -344,7 +379,7 @@ def test_a_fit_that_fails_costs_no_other_row(here, capsys):
     assert there == ours | {"PCA 32", "Noise 32"}
     told = capsys.readouterr().err
     assert told.count("scvi-tools is not installed") == 1
-    assert "scVI 32 on marrow, search and 2 more failed" in told
+    assert "scVI 32 on erythroid arm, split 0 and 4 more failed" in told
 
 
 BROKEN = {

@@ -7,16 +7,22 @@ where. Chapters read the tables, work one row out again and compare.
 
 A model of the tables is an entry of `MODELS`, and that is all of it. Our
 models train with the same encoder, decoder, likelihood, optimiser, patience
-and budget; only the latent differs. scVI trains as scvi-tools has it. A split
-is 70 / 10 / 20 per cent of the cells for training, early stopping and test.
+and budget; only the latent differs. A split is 70 / 10 / 20 per cent of the
+cells for training, early stopping and test.
 
-``searches.csv`` holds every fit of the searches: models by recipes, on the
-training cells of split 0. A family's first model tries all recipes, the
-others those that it likes. Two rules pick a fit for each family: the highest
-validation, and the highest among those that keep their marker genes. What is
-picked is trained on all splits and scored once on the test cells of each:
-``scores.csv``. Variants of a model, and models on a study that is made of a
-bundled set, take over what is chosen there.
+The tables hold two kinds of names.
+
+- *Families* are compared by likelihood. ``searches.csv`` holds every fit of
+  their searches, on the training cells of split 0: models by recipes. A
+  family's first models try all recipes, the others the one that these like
+  best. Two rules pick a fit for each family: the highest validation, and the
+  highest among those that keep their marker genes. What is picked is trained
+  on `FAMILY_SPLITS` and scored once on the test cells of each.
+- *Models* by their own name are compared by their embeddings in the tasks, and
+  asked for controls, on all splits. They have dropout alone, and no prior of
+  the decoder.
+
+Both are scored in ``scores.csv``.
 
 - `catalogue`: models and rivals; `rivals`: those that are none of ours.
 - `studies`: which cells are compared, and what is asked of them.
@@ -31,6 +37,7 @@ from qbmvae_mini.results.catalogue import (
     MODELS,
     RECIPES,
     TASK_MODELS,
+    TRAINED_WHEN,
     Afterwards,
     Model,
     Recipe,
@@ -53,6 +60,7 @@ from qbmvae_mini.results.rows import (
 from qbmvae_mini.results.searches import RULES, WORST_FACTOR
 from qbmvae_mini.results.studies import (
     DATASETS,
+    FAMILY_SPLITS,
     SPLITS,
     STUDIES,
     TEST,
@@ -65,6 +73,7 @@ from qbmvae_mini.results.studies import (
 
 __all__ = [
     "DATASETS",
+    "FAMILY_SPLITS",
     "MODELS",
     "RECIPES",
     "RULES",
@@ -73,6 +82,7 @@ __all__ = [
     "STUDIES",
     "TASK_MODELS",
     "TEST",
+    "TRAINED_WHEN",
     "VALIDATION",
     "WORST_FACTOR",
     "Afterwards",

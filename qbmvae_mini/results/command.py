@@ -21,7 +21,12 @@ import sys
 
 from tqdm import tqdm
 
-from qbmvae_mini.results.catalogue import MODELS, SOURCES, families
+from qbmvae_mini.results.catalogue import (
+    MODELS,
+    SOURCES,
+    TRAINED_WHEN,
+    families,
+)
 from qbmvae_mini.results.jobs import seconds, wanted
 from qbmvae_mini.results.provenance import provenance
 from qbmvae_mini.results.rows import compute
@@ -81,7 +86,7 @@ class Asked:
     """
 
     def __init__(self, arguments):
-        members = families()
+        members = families() | TRAINED_WHEN
         names = _known("model", arguments.model, [*SOURCES, *members])
         self._studies = _known("dataset", arguments.dataset, STUDIES)
         self._splits = arguments.split
@@ -90,7 +95,8 @@ class Asked:
             row for name in names for row in members.get(name, [name])
         }
         models = {SOURCES[row] for row in self._rows}
-        self._searched = models | {MODELS[m].recipes_of for m in models}
+        searched = {m for m in models if MODELS[m].family is not None}
+        self._searched = searched | {MODELS[m].recipes_of for m in searched}
         made = {s: [m for m in models if _is_made(s, m)] for s in STUDIES}
         if not any(made[study] for study in self._studies):
             there = [study for study, some in made.items() if some]
@@ -113,8 +119,7 @@ class Asked:
 
     def _includes(self, job):
         if job.searches:
-            needed = {STUDIES[s].recipe_of or s for s in self._studies}
-            return job.study in needed and job.name in self._searched
+            return job.study in self._studies and job.name in self._searched
         return (
             job.study in self._studies
             and (self._splits is None or job.split in self._splits)
@@ -256,7 +261,8 @@ def _is_made(study, model):
     if study in CURVES:
         return entry.curve
     if study in DATASETS:
-        return study in entry.datasets
+        searched = entry.family is not None
+        return (searched or entry.named) and study in entry.datasets
     return entry.other_studies and bool(set(entry.tasks).intersection(tasks))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from qbmvae_mini.results.rows import SAMPLES
-from qbmvae_mini.results.searches import picks
+from qbmvae_mini.results.searches import picks, splits_of
 from qbmvae_mini.results.studies import STUDIES, TEST
 from qbmvae_mini.results.table import SCORES, SEARCHES, WORDS
 
@@ -30,7 +30,7 @@ def load():
         scores[key] | {"model": name, "chosen": choice.row}
         for study in STUDIES
         for name, choice in picks(study, searches).items()
-        for split in STUDIES[study].splits
+        for split in splits_of(study, name)
         if (key := (study, choice.row, choice.recipe.words, split)) in scores
     ]
     return _frame(rows)

@@ -4,14 +4,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qbmvae_mini.results.catalogue import MODELS, SOURCES, Recipe
+from qbmvae_mini.results.catalogue import (
+    MODELS,
+    SOURCES,
+    Recipe,
+    recipe_by_name,
+)
 from qbmvae_mini.results.searches import (
     picks,
     recipes_to_try,
     searched_rows,
+    splits_of,
     takes_part,
 )
-from qbmvae_mini.results.studies import CURVES, DATASETS, STUDIES
+from qbmvae_mini.results.studies import DATASETS, STUDIES
 
 
 class Job(NamedTuple):
@@ -35,9 +41,17 @@ class Job(NamedTuple):
     def rows(self):
         """Names of the rows that it gives."""
         if self.searches:
-            return searched_rows(self.study, self.name)
+            return searched_rows(self.name)
+        return (self.name, *self.controls)
+
+    @property
+    def controls(self):
+        """Rows that it gives without training, where it stands by its name."""
         bundled = self.name in MODELS and self.study in DATASETS
-        return (self.name, *(MODELS[self.name].controls if bundled else ()))
+        if not bundled or not MODELS[self.name].controls:
+            return {}
+        by_name = recipe_by_name(self.study, self.name)
+        return MODELS[self.name].controls if self.recipe == by_name else {}
 
     @property
     def keys(self):
@@ -52,7 +66,7 @@ def searches_wanted(searches):
     """All jobs of searches whose recipes are known by now."""
     return [
         Job(study, model, recipe)
-        for study in [*DATASETS, *CURVES]
+        for study in DATASETS
         for model in MODELS
         if takes_part(study, model)
         for recipe in recipes_to_try(study, model, searches) or ()
@@ -61,16 +75,14 @@ def searches_wanted(searches):
 
 def fits_wanted(searches):
     """All jobs that the searches have decided on by now, split 0 first."""
-    most = max(len(study.splits) for study in STUDIES.values())
-    asked = {name: picks(name, searches).values() for name in STUDIES}
-    jobs = [
-        Job(name, _fitted_as(row), recipe, split)
-        for split in range(most)
-        for name, study in STUDIES.items()
-        if split in study.splits
-        for row, recipe in asked[name]
+    found = [
+        (split, Job(study, _fitted_as(choice.row), choice.recipe, split))
+        for study in STUDIES
+        for name, choice in picks(study, searches).items()
+        for split in splits_of(study, name)
     ]
-    return list(dict.fromkeys(jobs))
+    found.sort(key=lambda pair: pair[0])
+    return list(dict.fromkeys(job for _, job in found))
 
 
 def _fitted_as(row):

@@ -13,21 +13,13 @@ import numpy as np
 from qbmvae_mini.metrics.embeddings import read_groups
 from qbmvae_mini.results.studies import TEST, VALIDATION
 
-#: Epochs over which the KL weight rises, as for all our models: scvi-tools'
-#: own 400 outlast most trainings.
-KL_WARMUP = 40
-
-#: No limit in practice: early stopping ends every training before.
-MAX_EPOCHS = 3000
-
 
 class ScVI:
     """scvi-tools' SCVI with a negative binomial, by its own trainer.
 
     Lopez et al. 2018. Everything is left at scvi-tools' defaults but the
     likelihood, which is that of all models here, early stopping, which is
-    switched on and may take as long as it likes, the KL warm-up, and what is
-    named below.
+    switched on, and what is named below.
 
     Parameters
     ----------
@@ -39,9 +31,24 @@ class ScVI:
         scVI's decoder has none.
     seed : int
         Also picks the cells for early stopping, as `CellVAE.fit` does.
+    kl_warmup : int, optional
+        Epochs over which the KL weight rises; by default scvi-tools' 400.
+    max_epochs : int, optional
+        By default scvi-tools' limit, 400 for few cells.
     """
 
-    def __init__(self, cells, n_latent, *, batch_key, encoder_dropout, seed):
+    def __init__(
+        self,
+        cells,
+        n_latent,
+        *,
+        batch_key,
+        encoder_dropout,
+        seed,
+        kl_warmup=400,
+        max_epochs=None,
+    ):
+        self._kl_warmup, self._max_epochs = kl_warmup, max_epochs
         self._batch_key = batch_key
         self._seed = seed
         self._genes = list(cells.var_names)
@@ -65,9 +72,9 @@ class ScVI:
             warnings.simplefilter("ignore")  # Lightning on workers and logs
             self._model.train(
                 accelerator="cpu",
-                max_epochs=MAX_EPOCHS,
+                max_epochs=self._max_epochs,
                 early_stopping=True,
-                plan_kwargs={"n_epochs_kl_warmup": KL_WARMUP},
+                plan_kwargs={"n_epochs_kl_warmup": self._kl_warmup},
                 enable_progress_bar=False,
                 datasplitter_kwargs={"external_indexing": parts},
             )

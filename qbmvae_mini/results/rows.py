@@ -7,13 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from qbmvae_mini import metrics
-from qbmvae_mini.models import controls
 from qbmvae_mini.models.cell_vae import CellVAE
+from qbmvae_mini.models.controls import refit_prior
 from qbmvae_mini.results import scores
 from qbmvae_mini.results.catalogue import FIT, MODELS, SOURCES
 from qbmvae_mini.results.searches import searched_rows
 from qbmvae_mini.results.studies import (
-    DATASETS,
     STUDIES,
     TEST,
     VALIDATION,
@@ -65,9 +64,7 @@ def fit_model(cells, study, model, recipe, seed, *, progress=False):
 def fit_afterwards(vae, row, seed):
     """The finished model with the prior of a row ``afterwards``."""
     latent = MODELS[SOURCES[row]].afterwards[row].latent(seed)
-    return controls.refit_prior(
-        vae, latent, validation=HELD_OUT, progress=False, **FIT
-    )
+    return refit_prior(vae, latent, validation=HELD_OUT, progress=False, **FIT)
 
 
 def compute(job):
@@ -81,7 +78,7 @@ def compute(job):
     check_packages(job.study, SOURCES[job.name])
     if job.searches:
         return search(job.study, job.name, job.recipe)
-    return compute_rows(*job)
+    return compute_rows(*job, controls=job.controls)
 
 
 def search(study, model, recipe):
@@ -99,7 +96,7 @@ def search(study, model, recipe):
     cells, _ = split_study(study, 0)
     vae, seconds = _timed(fit_model, cells, study, model, recipe, 0)
     rows = [_search_row(vae, cells, study, model, recipe, seconds)]
-    for row in searched_rows(study, model)[1:]:
+    for row in searched_rows(model)[1:]:
         other, seconds = _timed(fit_afterwards, vae, row, 0)
         rows.append(_search_row(other, cells, study, row, recipe, seconds))
     return rows
@@ -135,7 +132,7 @@ def compute_row(study, name, recipe, split, *, samples=SAMPLES):
     return _fitted(study, name, recipe, split, samples)[0]
 
 
-def compute_rows(study, name, recipe, split):
+def compute_rows(study, name, recipe, split, *, controls=()):
     """Train one model on one split, and score it and its controls.
 
     One fit serves the likelihood and every task of the study.
@@ -144,6 +141,8 @@ def compute_rows(study, name, recipe, split):
     ----------
     study, name, recipe, split
         See `compute_row`.
+    controls : mapping of str to callable
+        Name of a row -> function of model and seed, as of `Model`.
 
     Returns
     -------
@@ -166,11 +165,10 @@ def compute_rows(study, name, recipe, split):
     """
     row, vae, parts = _fitted(study, name, recipe, split, SAMPLES)
     rows = [row]
-    if study in DATASETS and name in MODELS:
-        for other, change in MODELS[name].controls.items():
-            changed = change(vae, seed=split)
-            place = study, other, recipe, split
-            rows.append(_row(changed, parts, place, SAMPLES, 0.0))
+    for other, change in dict(controls).items():
+        changed = change(vae, seed=split)
+        place = study, other, recipe, split
+        rows.append(_row(changed, parts, place, SAMPLES, 0.0))
     return rows
 
 

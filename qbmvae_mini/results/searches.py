@@ -16,10 +16,17 @@ from qbmvae_mini.results.catalogue import (
     CURVE_RECIPE,
     MODELS,
     SOURCES,
+    TRAINED_WHEN,
     Recipe,
     families,
+    recipe_by_name,
 )
-from qbmvae_mini.results.studies import CURVES, DATASETS, STUDIES
+from qbmvae_mini.results.studies import (
+    CURVES,
+    DATASETS,
+    FAMILY_SPLITS,
+    STUDIES,
+)
 
 #: A worst marker below it is let pass.
 WORST_FACTOR = 2
@@ -53,24 +60,17 @@ def recipes_to_try(study, model, searches):
         None where the search of the model that it follows is not over.
     """
     entry = MODELS[model]
-    if study in CURVES:
-        return (CURVE_RECIPE,)
     if entry.recipes_of is None:
         return entry.recipes
     if not is_over(study, entry.recipes_of, searches):
         return None
-    picked = (
-        pick(study, [entry.recipes_of], searches, rule).recipe for rule in RULES
-    )
-    return tuple(dict.fromkeys(picked))
+    return (pick(study, [entry.recipes_of], searches).recipe,)
 
 
 def takes_part(study, model):
     """Whether a model is searched on a study at all."""
     entry = MODELS[model]
-    if entry.family is None:
-        return False
-    return entry.curve if study in CURVES else study in entry.datasets
+    return entry.family is not None and study in entry.datasets
 
 
 def is_over(study, model, searches):
@@ -79,14 +79,12 @@ def is_over(study, model, searches):
     return recipes is not None and all(
         (study, row, recipe.words) in searches
         for recipe in recipes
-        for row in searched_rows(study, model)
+        for row in searched_rows(model)
     )
 
 
-def searched_rows(study, model):
+def searched_rows(model):
     """Names of the rows that a fit of a search gives."""
-    if study in CURVES:
-        return (model,)
     return (model, *MODELS[model].afterwards)
 
 
@@ -108,9 +106,10 @@ def pick(study, names, searches, rule="likelihood"):
     -------
     Choice
     """
+    # Sorted, so that the order of the rows decides no tie.
     found = {
         Choice(row, Recipe.of(words)): scores
-        for (where, row, words), scores in searches.items()
+        for (where, row, words), scores in sorted(searches.items())
         if where == study and row in names
     }
 
@@ -130,8 +129,9 @@ def pick(study, names, searches, rule="likelihood"):
 def picks(study, searches):
     """Name in the table -> the fit that stands behind it, where it is known.
 
-    On a bundled set, names are those of families by each rule; on all
-    studies they are also those of models, by likelihood.
+    On a bundled set, names are those of families by each rule and of
+    `TRAINED_WHEN`, once their search is over. On all studies they are those
+    of models and of what these give without training.
 
     Parameters
     ----------
@@ -147,48 +147,37 @@ def picks(study, searches):
     found = {}
     if study in DATASETS:
         for family, names in families().items():
-            if all(_is_searched(study, name, searches) for name in names):
+            if all(is_over(study, SOURCES[name], searches) for name in names):
                 for rule, suffix in RULES.items():
                     choice = pick(study, names, searches, rule)
                     found[family + suffix] = choice
-    for name in _own_names(study):
-        choice = _followed(STUDIES[study].recipe_of or study, name, searches)
-        if choice is not None:
-            found[name] = choice
+        if "Boltzmann" in found:
+            for part, names in TRAINED_WHEN.items():
+                found[part] = pick(study, names, searches)
+    for model in _named(study):
+        recipe = CURVE_RECIPE if study in CURVES else None
+        recipe = recipe or recipe_by_name(study, model)
+        rows = (model, *(MODELS[model].controls if study in DATASETS else ()))
+        found |= {row: Choice(row, recipe) for row in rows}
     return found
 
 
-def _is_searched(study, name, searches):
-    model = SOURCES[name]
-    return not takes_part(study, model) or is_over(study, model, searches)
+def splits_of(study, name):
+    """The splits on which a name of `picks` has rows."""
+    return FAMILY_SPLITS if name not in SOURCES else STUDIES[study].splits
 
 
-def _own_names(study):
-    """Names of models, and what derives from them, with rows of their own."""
+def _named(study):
+    """The models that stand by their own name on a study."""
     tasks = STUDIES[study].tasks
     for name, model in MODELS.items():
         if study in CURVES:
-            if model.curve:
-                yield name
-        elif study not in DATASETS:
-            if model.other_studies and set(model.tasks).intersection(tasks):
-                yield name
-        elif study in model.datasets:
-            if model.family is None or model.embeds or model.every_split:
-                yield from (name, *model.controls)
-            for row, prior in model.afterwards.items():
-                if prior.every_split:
-                    yield row
-
-
-def _followed(study, name, searches):
-    """The choice of a name by itself or by the model that it follows."""
-    model = SOURCES[name]
-    entry = MODELS[model]
-    if entry.family is None and entry.recipes_of is None:
-        return Choice(name, entry.recipes[0])
-    leader = model if entry.family is not None else entry.recipes_of
-    if not is_over(study, leader, searches):
-        return None
-    row = name if name in entry.afterwards else leader
-    return Choice(name, pick(study, [row], searches).recipe)
+            there = model.curve
+        elif study in DATASETS:
+            there = model.named and study in model.datasets
+        else:
+            there = model.other_studies and bool(
+                set(model.tasks).intersection(tasks)
+            )
+        if there:
+            yield name

@@ -14,6 +14,9 @@ from qbmvae_mini.cells import datasets, simulators
 
 SPLITS = range(5)
 
+#: Splits on which the families' choices are trained and scored.
+FAMILY_SPLITS = range(3)
+
 #: Training cells of the points of the learning curve, and its splits.
 CURVE, CURVE_SPLITS = (250, 1000, 2600, 6800), range(3)
 
@@ -60,7 +63,7 @@ class Study:
         Whether no cell stands in two splits: each has cells of its own.
     n_train : int, optional
         How many cells of the training part are kept: a point of a learning
-        curve. Its models search for recipes of their own.
+        curve, where all models have one recipe.
     """
 
     load: Callable
