@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from figures import check_figure
 
-from qbmvae_mini import plotting, results
+from qbmvae_mini import plotting
 
 TYPES = np.array(["beta"] * 60 + ["alpha"] * 3 + ["t"] * 2)
 N = len(TYPES)
@@ -129,29 +129,6 @@ def test_calibration_counts_the_bits_of_each_bin():
     assert np.allclose(entropy.get_xdata(), depths)
     labels = [line.get_label() for line in (surprise, entropy)]
     assert labels == ["surprise", "entropy"]
-
-
-def test_boltzmann_minus_rivals_draws_every_split():
-    scores = {"Boltzmann 32+32": [3.0, 5.0], "Gaussian 10": [1.0, 2.0]}
-    table = pd.DataFrame(
-        [
-            {
-                "dataset": name,
-                "model": model,
-                "split": i,
-                "log_likelihood_1000": s,
-            }
-            for name in results.DATASETS
-            for model, both in scores.items()
-            for i, s in enumerate(both)
-        ]
-    )
-    figure = plotting.boltzmann_minus_rivals(table, ["Gaussian 10"])
-    (ax,) = figure.axes
-    drawn = [list(line.get_xdata()) for line in ax.lines]
-    assert drawn.count([2.5]) == len(results.DATASETS)  # diamonds
-    assert drawn.count([2.0, 3.0]) == len(results.DATASETS)  # dots
-    assert ticks(ax.yaxis) == list(results.DATASETS)
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -51,6 +51,10 @@ FIGURES = {
     "paired_differences": lambda: plotting.paired_differences(GROUPS, SPLITS),
     "followed": lambda: plotting.followed([0, 10, 20], CURVES),
     "model_differences": lambda: plotting.model_differences(TABLE, PAIRS),
+    "minus_rivals": lambda: plotting.minus_rivals(
+        TWO_RIVALS, "ours", ["a", "b"]
+    ),
+    "gain_curves": lambda: plotting.gain_curves(GAINS, "gain, nats"),
     "coupled_pair": lambda: plotting.coupled_pair(CARRIERS, CHANGES),
 }
 
@@ -110,6 +114,50 @@ def test_differences_are_taken_split_by_split_where_both_models_are():
 def test_differences_of_another_score():
     (ax,) = plotting.model_differences(TABLE, PAIRS, "elbo").axes
     assert list(ax.lines[2].get_xdata()) == [-2.5]
+
+
+def everywhere(scores):
+    """A table with these scores of each model on every bundled set."""
+    rows = [
+        (name, model, split, score)
+        for name in results.DATASETS
+        for model, each in scores.items()
+        for split, score in enumerate(each)
+    ]
+    columns = ["dataset", "model", "split", "log_likelihood_1000"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+TWO_RIVALS = everywhere({"ours": [3.0, 5], "a": [1.0, 2], "b": [4.0, 7]})
+
+
+def test_a_panel_shows_the_intervals_against_all_rivals_of_a_set():
+    figure = FIGURES["minus_rivals"]()
+    assert [ax.get_title() for ax in figure.axes] == [*results.DATASETS]
+    for ax in figure.axes:
+        for name, rival in zip(results.DATASETS, "ab", strict=False):
+            found = results.paired_interval(TWO_RIVALS, name, "ours", rival)
+            drawn = [list(line.get_xdata()) for line in ax.lines]
+            assert any(x == pytest.approx(found[1:]) for x in drawn if x)
+        dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+        assert [line.get_xdata()[0] for line in dashed] == [-0.5]
+
+
+GAINS = {
+    "mixture": {100: (1.0, 0.5, 1.5), 1000: (2.0, 1.5, 2.5)},
+    "Boltzmann": {100: (0.0, -0.5, 0.5), 1000: (1.0, 0.5, 1.5)},
+}
+
+
+def test_gains_stand_at_their_numbers_of_cells_with_their_ends():
+    (ax,) = FIGURES["gain_curves"]().axes
+    assert ax.get_xscale() == "log"
+    for container, found in zip(ax.containers, GAINS.values(), strict=True):
+        line, _, (bars,) = container
+        assert line.get_xdata() == pytest.approx([*found], rel=0.1)
+        assert list(line.get_ydata()) == [mean for mean, _, _ in found.values()]
+        ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+        assert ends == [[lower, upper] for _, lower, upper in found.values()]
 
 
 def test_a_pair_shows_its_carriers_and_its_genes():

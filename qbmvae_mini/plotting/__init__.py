@@ -121,7 +121,8 @@ _FIGURES = {
         "pair_correlations",
     ),
     "comparison": (
-        "boltzmann_minus_rivals",
+        "gain_curves",
+        "minus_rivals",
         "model_differences",
         "paired_differences",
         "score_heat",

@@ -8,9 +8,12 @@ from qbmvae_mini.plotting.style import (
     GREY,
     VERMILION,
     WIDTH,
+    dot_look,
     house_style,
     interval,
+    key,
     line_look,
+    own_marks,
     panels,
     rows_named,
 )
@@ -94,24 +97,67 @@ def model_differences(table, pairs, score=None):
     return paired_differences(groups, splits)
 
 
-def boltzmann_minus_rivals(table, rivals):
-    """Held-out likelihood of the Boltzmann prior against each rival.
+def minus_rivals(table, first, rivals, margin=0.5):
+    """Held-out likelihood of one model against its rivals, a panel a data set.
 
     Parameters
     ----------
     table : DataFrame
         See `qbmvae_mini.results.load`.
+    first : str
+        Name of a model or family in the table.
     rivals : sequence of str
-        Names of models in the table.
+        Names of others.
+    margin : float
+        Nats a cell; see `score_margins`.
 
     Returns
     -------
     Figure
-        As `model_differences`.
+        As `score_margins`.
     """
-    ours = "Boltzmann 32+32"
-    pairs = {f"{ours} minus {rival}": (ours, rival) for rival in rivals}
-    return model_differences(table, pairs)
+    from qbmvae_mini.results import DATASETS, paired_interval
+
+    groups = {
+        name: {
+            rival: paired_interval(table, name, first, rival)
+            for rival in rivals
+        }
+        for name in DATASETS
+    }
+    return score_margins(groups, margin, f"{first} minus rival, nats a cell")
+
+
+@house_style
+def gain_curves(gains, label):
+    """Differences with their intervals against the number of training cells.
+
+    Parameters
+    ----------
+    gains : dict of str to dict of int to (mean, lower, upper)
+        A model, and its numbers by the number of cells.
+    label : str
+        What the differences are of.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    ax.axhline(0, color=GREY, linewidth=1)
+    for i, (name, found) in enumerate(gains.items()):
+        mean, lower, upper = np.array(list(found.values())).T
+        # Side by side, not on each other.
+        x = np.array(list(found)) * np.exp(0.05 * (i - (len(gains) - 1) / 2))
+        look = dot_look(i) | line_look(i) | {"elinewidth": 1}
+        ends = [mean - lower, upper - mean]
+        ax.errorbar(x, mean, yerr=ends, **look, label=name)
+    ax.set(xscale="log", xlabel="training cells", ylabel=label)
+    own_marks(ax.xaxis, sorted({n for each in gains.values() for n in each}))
+    handles, names = ax.get_legend_handles_labels()
+    lines = [handle[0] for handle in handles]
+    key(figure, lines, names, ncols=2, handlelength=2.6)
+    return figure
 
 
 @house_style
