@@ -10,17 +10,18 @@ from scipy import stats
 
 from qbmvae_mini import results
 from qbmvae_mini.cells import datasets
-from qbmvae_mini.results import rivals, rows
+from qbmvae_mini.results import rows
 from qbmvae_mini.results.catalogue import (
     FIT,
     MODELS,
     NO_RECIPE,
     SOURCES,
+    TO_ITS_END,
     Recipe,
 )
 from qbmvae_mini.results.jobs import wanted
 from qbmvae_mini.results.provenance import COLUMNS, provenance
-from qbmvae_mini.results.searches import picks
+from qbmvae_mini.results.searches import picks, splits_of
 from qbmvae_mini.results.studies import STUDIES
 from qbmvae_mini.results.table import SCORES, SEARCHES, WORDS
 
@@ -34,10 +35,11 @@ def test_every_fit_that_is_wanted_is_there_and_has_its_row_by_name(table):
     searches, scores = SEARCHES.read(), SCORES.read()
     for job in wanted(searches):
         assert set(job.keys) <= set(searches if job.searches else scores), job
-    for study, splits in {n: s.splits for n, s in STUDIES.items()}.items():
+    for study in STUDIES:
         there = table[table.dataset == study].groupby("model").split.apply(set)
         assert set(there.index) == set(picks(study, searches))
-        assert all(found == set(splits) for found in there)
+        for name, found in there.items():
+            assert found == set(splits_of(study, name)), (study, name)
 
 
 def test_every_family_has_a_row_by_each_rule_on_every_bundled_set(table):
@@ -142,11 +144,15 @@ def test_only_smoothed_models_have_a_score_for_bits_beside_their_own(table):
 def test_every_training_stopped_by_itself_at_full_weight(table):
     for made in (table, results.load_searches()):
         trained = made.dropna(subset="epochs")
-        of_scvi = trained.model.str.startswith("scVI")
-        assert (trained[~of_scvi].epochs < FIT["max_epochs"]).all()
-        assert (trained[of_scvi].epochs < rivals.MAX_EPOCHS).all()
-        free = trained.model.str.endswith("KL weight 0")
-        assert (trained[~free].kl_weight == 1).all()
+        chosen = trained.get("chosen", trained.model)
+        ours = ~chosen.str.startswith("scVI")
+        assert (trained[ours].epochs < FIT["max_epochs"]).all()
+        to_its_end = chosen == "scVI 32, to its end"
+        assert to_its_end.any()
+        limit = TO_ITS_END["max_epochs"]
+        assert (trained[to_its_end].epochs < limit).all()
+        families = trained.model.isin(results.families()) | to_its_end
+        assert (trained[families].kl_weight == 1).all()
 
 
 def test_models_of_a_split_saw_the_same_test_cells(table):
@@ -155,18 +161,22 @@ def test_models_of_a_split_saw_the_same_test_cells(table):
     assert (groups.n_genes.nunique() == 1).all()
 
 
-def test_one_recipe_a_name_and_bundled_set_also_where_it_is_taken_over(table):
-    made_of = table.dataset.map(lambda name: STUDIES[name].recipe_of or name)
-    leader = table.model.map(
-        lambda name: (
-            MODELS[SOURCES[name]].recipes_of or SOURCES[name]
-            if name in SOURCES
-            else name
-        )
-    )
-    own = ~table.model.str.endswith("afterwards")
-    groups = table[own].groupby([made_of[own], leader[own]])
+def test_one_recipe_a_name_and_study(table):
+    groups = table.groupby(["dataset", "model"])
     assert (groups.recipe.nunique() == 1).all()
+    assert (groups.chosen.nunique() == 1).all()
+
+
+def test_a_family_is_the_best_of_its_search_and_of_no_test_cell(table):
+    """By validation on split 0 alone, whatever the test cells say."""
+    searches = results.load_searches()
+    for study in results.DATASETS:
+        for family, names in results.families().items():
+            found = searches[searches.dataset == study]
+            best = found[found.model.isin(names)].nlargest(1, "validation")
+            rows = table[(table.dataset == study) & (table.model == family)]
+            assert set(rows.chosen) == set(best.model)
+            assert set(rows.recipe) == set(best.recipe)
 
 
 def test_a_row_can_be_made_again_and_is_the_same(monkeypatch):
@@ -278,13 +288,13 @@ def test_a_model_is_named_in_one_place(monkeypatch):
     """An entry of the catalogue is enough for all its jobs."""
     searches = SEARCHES.read()
     old = MODELS["Gaussian 10"]
-    new = replace(old, datasets=("marrow",), every_split=True)
+    new = replace(old, datasets=("marrow",), named=True)
     before = wanted(searches)
     monkeypatch.setitem(MODELS, "Gaussian 10, mine", new)
     monkeypatch.setitem(SOURCES, "Gaussian 10, mine", "Gaussian 10, mine")
     added = [job for job in wanted(searches) if job not in before]
     assert {job[:2] for job in added} == {("marrow", "Gaussian 10, mine")}
-    assert all(job.searches for job in added)
+    assert {job.split for job in added} == {None, *results.SPLITS}
 
 
 def test_families_and_tasks_are_those_of_the_entries():
@@ -298,7 +308,7 @@ def test_families_and_tasks_are_those_of_the_entries():
         "belief network",
         "scVI",
     ]
-    assert families["scVI"] == ["scVI 32", "scVI 10"]
+    assert families["scVI"] == ["scVI 32, to its end"]
     assert families["Boltzmann"][:2] == [
         "Boltzmann 32+32",
         "Bernoulli 64, RBM afterwards",
@@ -308,15 +318,15 @@ def test_families_and_tasks_are_those_of_the_entries():
         "Gaussian 32",
         "Mixture 32",
         "scVI 32",
+        "scVI 10",
         "Noise 32",
         "PCA 32",
         "Harmony 32",
-        "scVI 10",
     )
 
 
 def test_every_machine_is_sampled_with_the_same_effort():
-    for name in ("32+32", "dense 64", "sparse 64"):
+    for name in ("32+32", "dense 64"):
         settings = MODELS[f"Boltzmann {name}"].latent(0).settings()["sampler"]
         assert (settings["chains"], settings["sweeps"]) == (256, 5)
 
