@@ -26,6 +26,7 @@ TAGS = {
     "solution",
     "stub",
     "slide",
+    "remove-cell",
 }
 ENDING = [
     "When it goes wrong",
