@@ -22,7 +22,7 @@ def compute(job):
         time.sleep(float(os.environ.get("SECONDS_A_FIT", "0")))
     if job.split == 3 and "KILLED" in os.environ:
         os.kill(os.getpid(), signal.SIGKILL)
-    if job.name == os.environ.get("FAILING"):
+    if job.model == os.environ.get("FAILING"):
         raise ImportError("scvi-tools is not installed")
     facts = {"cpu_seconds": 1.25, "validation": -1.0, "pid": os.getpid()}
     return [row | facts for row in rows]

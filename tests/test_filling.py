@@ -142,16 +142,16 @@ def test_a_model_by_its_own_name_waits_for_no_search(here):
     assert run("--model", neal, compute=compute) == 0
     recipe = recipe_by_name("pbmc68k", neal)
     assert recipe == Recipe(0.5, 0.5, 0)
-    assert made == [Job("pbmc68k", neal, recipe, n) for n in range(5)]
+    assert made == [Job("pbmc68k", neal, recipe, n, (neal,)) for n in range(5)]
 
 
 def test_a_family_waits_for_all_of_its_searches(here):
     seen = []
 
     def compute(job):
-        if not job.searches and job.name == "Gaussian 10":
+        if not job.searches and job.model == "Gaussian 10":
             seen.append(len(SEARCHES.read()))
-        better = {"validation": -1.0} if job.name == "Gaussian 10" else {}
+        better = {"validation": -1.0} if job.model == "Gaussian 10" else {}
         return [row | better for row in rows_of(job)]
 
     family = "--model", "Gaussian", "--dataset", "marrow"
@@ -169,6 +169,46 @@ def test_one_new_model_costs_no_row_that_is_there(here, monkeypatch):
     after = SCORES.read()
     assert after.items() >= before.items()
     assert {key[1] for key in after.keys() - before.keys()} == {"Gaussian 7"}
+
+
+def test_rows_that_one_fit_can_give_are_made_by_one(here):
+    """An RBM afterwards is fitted to the Bernoulli model of the same job."""
+
+    def compute(job):
+        late = {"validation": -1.0} if "Bernoulli" in job.model else {}
+        return [row | late for row in rows_of(job)]
+
+    run("--dataset", "marrow", compute=compute)
+    jobs = [
+        job
+        for job in fits_wanted(SEARCHES.read())
+        if job.study == "marrow" and job.model == "Bernoulli 64"
+    ]
+    assert {job.split for job in jobs} == {*FAMILY_SPLITS}
+    assert len(jobs) == len(FAMILY_SPLITS)
+    assert {"Bernoulli 64", "Bernoulli 64, RBM afterwards"} <= {*jobs[0].names}
+
+
+def test_of_a_job_only_the_rows_that_are_missing_are_made(here):
+    run("--dataset", "marrow")
+    rows = SCORES.read()
+    gone = next(key for key in rows if key[1].endswith("shuffled W"))
+    SCORES.path.write_text(
+        "".join(
+            line
+            for line in SCORES.path.read_text().splitlines(keepends=True)
+            if not ("shuffled W" in line and f",{gone[3]}," in line)
+        )
+    )
+    made = []
+
+    def compute(job):
+        made.append(job)
+        return rows_of(job)
+
+    run("--dataset", "marrow", compute=compute)
+    assert [job.names for job in made] == [(gone[1],)]
+    assert SCORES.read().keys() == rows.keys()
 
 
 def test_again_replaces_a_row_when_its_replacement_is_there(here):
@@ -287,7 +327,7 @@ def test_a_family_has_no_row_before_its_search_is_over(here):
 
 def test_couplings_have_a_row_for_each_time_of_training(here):
     def compute(job):
-        late = {"validation": -1.0} if "Bernoulli" in job.name else {}
+        late = {"validation": -1.0} if "Bernoulli" in job.model else {}
         return [row | late for row in rows_of(job)]
 
     run("--model", "Boltzmann", "--dataset", "marrow", compute=compute)
@@ -320,7 +360,7 @@ def test_what_a_fit_takes_is_read_off_the_nearest_rows():
     searches = {("marrow", "Gaussian 10", ""): {"cpu_seconds": "30"}}
 
     def took(study, name, split=1):
-        return seconds(Job(study, name, NONE, split), searches, scores)
+        return seconds(Job(study, name, NONE, split, (name,)), searches, scores)
 
     assert took("marrow", "Gaussian 10") == 20
     assert took("pbmc68k", "Gaussian 10") == pytest.approx(159 / 4)
@@ -369,7 +409,7 @@ def test_a_control_is_asked_for_by_its_own_name(here):
 
 def test_a_fit_that_fails_costs_no_other_row(here, capsys):
     def compute(job):
-        if job.name == "scVI 32":
+        if job.model == "scVI 32":
             raise ImportError("scvi-tools is not installed")
         return rows_of(job)
 
@@ -410,7 +450,7 @@ def test_a_broken_table_is_left_alone_and_named(here, case, capsys):
     with pytest.raises(ValueError, match="cannot be used"):
         comparison.load()
     with pytest.raises(ValueError, match="cannot be used"):
-        SCORES.merge(rows_of(Job("marrow", "PCA 32", NONE, 0)))
+        SCORES.merge(rows_of(Job("marrow", "PCA 32", NONE, 0, ("PCA 32",))))
     assert SCORES.path.read_bytes() == BROKEN[case]
 
 
@@ -461,7 +501,8 @@ def _umask():
 def test_rows_of_two_writers_are_all_there(here):
     def write(model):
         for split in range(5):
-            SCORES.merge(rows_of(Job("marrow", model, NONE, split)))
+            job = Job("marrow", model, NONE, split, (model,))
+            SCORES.merge(rows_of(job))
 
     models = [f"Gaussian {n}" for n in (10, 32, 64)]
     threads = [threading.Thread(target=write, args=(m,)) for m in models]

@@ -183,8 +183,10 @@ def test_a_row_can_be_made_again_and_is_the_same(monkeypatch):
     """A short training and few samples through everything that a job does."""
     monkeypatch.setitem(FIT, "max_epochs", 40)
     monkeypatch.setattr(rows, "SAMPLES", (4, 16))
-    place = "pbmc68k", "Boltzmann 32+32", Recipe(0.3, 0, 0.1), 0
-    first, shuffled, random = rows.compute_rows(*place)
+    ours = "Boltzmann 32+32"
+    place = "pbmc68k", ours, Recipe(0.3, 0, 0.1), 0
+    names = [ours, *MODELS[ours].controls]
+    first, shuffled, random = rows.compute_rows(*place, names)
     assert first["recipe"] == shuffled["recipe"] == "0.3/0/0.1"
     again = rows.compute_row(*place, samples=(4, 16))
     for name in ("elbo", "log_likelihood_16", "epochs", "validation"):
@@ -350,9 +352,10 @@ def test_an_absent_package_is_named_before_any_training(
     monkeypatch.setattr(rows.importlib.util, "find_spec", find)
     monkeypatch.setattr(rows, "fit_model", never)
     words = f"{package} is not installed; it comes with the extra `baselines`"
-    for compute in (rows.compute_row, rows.compute_rows):
-        with pytest.raises(ImportError, match=words):
-            compute(study, model, NO_RECIPE, 0)
+    with pytest.raises(ImportError, match=words):
+        rows.compute_row(study, model, NO_RECIPE, 0)
+    with pytest.raises(ImportError, match=words):
+        rows.compute_rows(study, model, NO_RECIPE, 0, [model])
     rows.check_packages("erythroid arm", "PCA 32")
 
 

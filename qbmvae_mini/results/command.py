@@ -119,7 +119,7 @@ class Asked:
 
     def _includes(self, job):
         if job.searches:
-            return job.study in self._studies and job.name in self._searched
+            return job.study in self._studies and job.model in self._searched
         return (
             job.study in self._studies
             and (self._splits is None or job.split in self._splits)
@@ -136,8 +136,20 @@ class Rows:
 
     def has(self, job):
         """Whether all rows of a job are there."""
-        rows = self.searches if job.searches else self.scores
-        return all(key in rows for key in job.keys)
+        return all(key in self._rows_of(job) for key in job.keys)
+
+    def lacking(self, job):
+        """A job without the rows that are there; a search is made whole."""
+        if job.searches:
+            return job
+        pairs = zip(job.names, job.keys, strict=True)
+        rows = self._rows_of(job)
+        return job._replace(
+            names=tuple(n for n, key in pairs if key not in rows)
+        )
+
+    def _rows_of(self, job):
+        return self.searches if job.searches else self.scores
 
     @property
     def unwritten(self):
@@ -191,12 +203,14 @@ def fill(asked, *, again=False, compute=compute, processes=None):
     begun, problems = set(), []
 
     def todo():
-        jobs = [job for job in asked.jobs(rows) if job not in begun]
-        if again:  # not by a choice that is about to be made again
-            searches = [job for job in jobs if job.searches]
-            pending = searches or any(job.searches for job in running)
-            return searches if pending else jobs
-        return [job for job in jobs if not rows.has(job)]
+        jobs = asked.jobs(rows)
+        if not again:
+            jobs = [rows.lacking(job) for job in jobs if not rows.has(job)]
+        jobs = [job for job in jobs if job not in begun]
+        # No fit by a choice that a search is about to change.
+        searches = [job for job in jobs if job.searches]
+        pending = searches or any(job.searches for job in running)
+        return searches if pending else jobs
 
     def keep(done):
         for job, made, problem in done:
@@ -285,7 +299,7 @@ def _list(asked, rows):
     groups = {}
     for job in asked.jobs(rows):
         what = "search" if job.searches else "splits"
-        groups.setdefault((job.study, job.name, what), []).append(job)
+        groups.setdefault((job.study, job.model, what), []).append(job)
     for (study, name, what), jobs in groups.items():
         absent = [job for job in jobs if not rows.has(job)]
         line = f"{study:20} {name:42} {what} {len(jobs) - len(absent)}"
@@ -317,7 +331,7 @@ def _told(problems, unwritten):
         where = "search" if first.searches else f"split {first.split}"
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
         _say(
-            f"{first.name} on {first.study}, {where}{more} failed: {problem}",
+            f"{first.model} on {first.study}, {where}{more} failed: {problem}",
             1,
         )
     if unwritten:

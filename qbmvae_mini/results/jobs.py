@@ -4,12 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qbmvae_mini.results.catalogue import (
-    MODELS,
-    SOURCES,
-    Recipe,
-    recipe_by_name,
-)
+from qbmvae_mini.results.catalogue import MODELS, SOURCES, Recipe
 from qbmvae_mini.results.searches import (
     picks,
     recipes_to_try,
@@ -21,16 +16,18 @@ from qbmvae_mini.results.studies import DATASETS, STUDIES
 
 
 class Job(NamedTuple):
-    """One fit: a row by a recipe, for a search or on one split of a study.
+    """One fit: a model by a recipe, for a search or on one split of a study.
 
-    ``name`` is a model's or, where a split is named, also that of a prior
-    fitted afterwards. ``split`` is None for a search.
+    ``split`` is None for a search, which gives all rows of the model. On a
+    split, ``names`` are those of the rows that are wanted: the model's own, of
+    priors fitted afterwards, or of controls.
     """
 
     study: str
-    name: str
+    model: str
     recipe: Recipe
     split: int | None = None
+    names: tuple = ()
 
     @property
     def searches(self):
@@ -40,18 +37,7 @@ class Job(NamedTuple):
     @property
     def rows(self):
         """Names of the rows that it gives."""
-        if self.searches:
-            return searched_rows(self.name)
-        return (self.name, *self.controls)
-
-    @property
-    def controls(self):
-        """Rows that it gives without training, where it stands by its name."""
-        bundled = self.name in MODELS and self.study in DATASETS
-        if not bundled or not MODELS[self.name].controls:
-            return {}
-        by_name = recipe_by_name(self.study, self.name)
-        return MODELS[self.name].controls if self.recipe == by_name else {}
+        return searched_rows(self.model) if self.searches else self.names
 
     @property
     def keys(self):
@@ -74,21 +60,22 @@ def searches_wanted(searches):
 
 
 def fits_wanted(searches):
-    """All jobs that the searches have decided on by now, split 0 first."""
-    found = [
-        (split, Job(study, _fitted_as(choice.row), choice.recipe, split))
-        for study in STUDIES
-        for name, choice in picks(study, searches).items()
-        for split in splits_of(study, name)
+    """All jobs that the searches have decided on by now, split 0 first.
+
+    Rows that one fit can give are in one job.
+    """
+    fits = {}
+    for study in STUDIES:
+        for name, choice in picks(study, searches).items():
+            for split in splits_of(study, name):
+                fit = split, study, SOURCES[choice.row], choice.recipe
+                fits.setdefault(fit, {})[choice.row] = None
+    return [
+        Job(study, model, recipe, split, tuple(names))
+        for (split, study, model, recipe), names in sorted(
+            fits.items(), key=lambda item: item[0][0]
+        )
     ]
-    found.sort(key=lambda pair: pair[0])
-    return list(dict.fromkeys(job for _, job in found))
-
-
-def _fitted_as(row):
-    """The name of the job that gives a row; a control comes with its model."""
-    model = SOURCES[row]
-    return model if row in MODELS[model].controls else row
 
 
 def wanted(searches):
@@ -102,7 +89,7 @@ def seconds(job, searches, scores):
     Seconds of one core, from the same study, or else from others. Scoring is
     not counted.
     """
-    if not MODELS[SOURCES[job.name]].trained:
+    if not MODELS[job.model].trained:
         return 0.0
     recorded = [
         (key[0] == job.study, float(row["cpu_seconds"]))
@@ -112,4 +99,4 @@ def seconds(job, searches, scores):
     ]
     near = [cost for here, cost in recorded if here]
     costs = near or [cost for _, cost in recorded]
-    return len(job.rows) * float(np.mean(costs)) if costs else None
+    return float(np.mean(costs)) if costs else None

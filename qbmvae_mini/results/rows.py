@@ -75,10 +75,10 @@ def compute(job):
     ImportError
         If a package is absent that the model or its scores need.
     """
-    check_packages(job.study, SOURCES[job.name])
+    check_packages(job.study, job.model)
     if job.searches:
-        return search(job.study, job.name, job.recipe)
-    return compute_rows(*job, controls=job.controls)
+        return search(job.study, job.model, job.recipe)
+    return compute_rows(*job)
 
 
 def search(study, model, recipe):
@@ -122,27 +122,33 @@ def compute_row(study, name, recipe, split, *, samples=SAMPLES):
     recipe : Recipe
     split : int
     samples : sequence of int
-        Importance samples a cell, for one score each.
+        See `compute_rows`.
 
     Returns
     -------
     dict
-        See `compute_rows`.
     """
-    return _fitted(study, name, recipe, split, samples)[0]
+    model = SOURCES[name]
+    (row,) = compute_rows(study, model, recipe, split, [name], samples=samples)
+    return row
 
 
-def compute_rows(study, name, recipe, split, *, controls=()):
-    """Train one model on one split, and score it and its controls.
+def compute_rows(study, model, recipe, split, names, *, samples=SAMPLES):
+    """Train a model on one split, and score it and what derives from it.
 
-    One fit serves the likelihood and every task of the study.
+    One fit serves all rows, the likelihood and every task of the study.
 
     Parameters
     ----------
-    study, name, recipe, split
-        See `compute_row`.
-    controls : mapping of str to callable
-        Name of a row -> function of model and seed, as of `Model`.
+    study, model : str
+        Key of `STUDIES` and of `MODELS`.
+    recipe : Recipe
+    split : int
+    names : sequence of str
+        The rows that are wanted: the model's own name, and those of its
+        ``afterwards`` and its ``controls``.
+    samples : sequence of int
+        Importance samples a cell, for one score each.
 
     Returns
     -------
@@ -163,26 +169,23 @@ def compute_rows(study, name, recipe, split, *, controls=()):
     ImportError
         If a package is absent that the model or its scores need.
     """
-    row, vae, parts = _fitted(study, name, recipe, split, SAMPLES)
-    rows = [row]
-    for other, change in dict(controls).items():
-        changed = change(vae, seed=split)
-        place = study, other, recipe, split
-        rows.append(_row(changed, parts, place, SAMPLES, 0.0))
+    check_packages(study, model)
+    parts = split_study(study, split)
+    vae, seconds = _timed(fit_model, parts[0], study, model, recipe, split)
+    rows = []
+    for name in names:
+        derived, more = _timed(_derived, vae, model, name, split)
+        place = study, name, recipe, split
+        rows.append(_row(derived, parts, place, samples, seconds + more))
     return rows
 
 
-def _fitted(study, name, recipe, split, samples):
-    """The row, the model behind it, and the training and test cells."""
-    check_packages(study, SOURCES[name])
-    parts = split_study(study, split)
-    source = SOURCES[name]
-    vae, seconds = _timed(fit_model, parts[0], study, source, recipe, split)
-    if name != source:
-        vae, more = _timed(fit_afterwards, vae, name, split)
-        seconds += more
-    place = study, name, recipe, split
-    return _row(vae, parts, place, samples, seconds), vae, parts
+def _derived(vae, model, name, seed):
+    """The model behind a row: the trained one, or what is made of it."""
+    if name == model:
+        return vae
+    change = MODELS[model].controls.get(name)
+    return change(vae, seed=seed) if change else fit_afterwards(vae, name, seed)
 
 
 def _timed(fit, *arguments):
