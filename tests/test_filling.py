@@ -321,8 +321,7 @@ def test_a_family_has_no_row_before_its_search_is_over(here):
     run("--model", "Gaussian 32", "--dataset", "marrow")
     assert "Gaussian" not in picks("marrow", SEARCHES.read())
     run("--model", "Gaussian", "--dataset", "marrow")
-    found = picks("marrow", SEARCHES.read())
-    assert {"Gaussian", "Gaussian, true markers"} < set(found)
+    assert "Gaussian" in picks("marrow", SEARCHES.read())
 
 
 def test_couplings_have_a_row_for_each_time_of_training(here):

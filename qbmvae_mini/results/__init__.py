@@ -15,9 +15,10 @@ The tables hold two kinds of names.
 - *Families* are compared by likelihood. ``searches.csv`` holds every fit of
   their searches, on the training cells of split 0: models by recipes. A
   family's first models try all recipes, the others the one that these like
-  best. Two rules pick a fit for each family: the highest validation, and the
-  highest among those that keep their marker genes. What is picked is trained
-  on `FAMILY_SPLITS` and scored once on the test cells of each.
+  best. The highest validation picks a fit for each family; it is trained on
+  `FAMILY_SPLITS` and scored once on the test cells of each. A second rule picks
+  the highest validation among those that keep their marker genes, to tell what
+  these cost.
 - *Models* by their own name are compared by their embeddings in the tasks, and
   asked for controls, on all splits. They have dropout alone, and no prior of
   the decoder.
@@ -46,6 +47,7 @@ from qbmvae_mini.results.catalogue import (
 from qbmvae_mini.results.comparison import (
     holm,
     load,
+    load_choices,
     load_searches,
     paired_interval,
     paired_p,
@@ -95,6 +97,7 @@ __all__ = [
     "fit_model",
     "holm",
     "load",
+    "load_choices",
     "load_cells",
     "load_searches",
     "paired_interval",

@@ -2,17 +2,21 @@
 
 import numpy as np
 
+from qbmvae_mini.results.catalogue import families
 from qbmvae_mini.results.rows import SAMPLES
-from qbmvae_mini.results.searches import picks, splits_of
-from qbmvae_mini.results.studies import STUDIES, TEST
+from qbmvae_mini.results.searches import RULES, pick, picks, splits_of
+from qbmvae_mini.results.studies import DATASETS, STUDIES, TEST
 from qbmvae_mini.results.table import SCORES, SEARCHES, WORDS
+
+#: Columns of words that no file has.
+NAMES = ("chosen", "family", "rule")
 
 
 def load():
     """The scores of test cells as a pandas DataFrame.
 
-    One row a name and split. A name is a model's, a family's, or a family's
-    with ", true markers"; see `searches` for what stands behind it. Columns
+    One row a name and split. A name is a model's or a family's; see `searches`
+    for what stands behind it. Columns
     are those of `compute_rows` and of `provenance`, and ``chosen``, the model
     whose row it is.
 
@@ -44,12 +48,29 @@ def load_searches():
     return _frame(SEARCHES.read().values())
 
 
+def load_choices():
+    """What each rule of `RULES` picks for each family, as a pandas DataFrame.
+
+    The rows are those of `load_searches` that were picked, with ``family`` and
+    ``rule``. Only the choice by likelihood is scored on test cells.
+    """
+    searches = SEARCHES.read()
+    rows = []
+    for study in DATASETS:
+        for family, names in families().items():
+            for rule in RULES:
+                row, recipe = pick(study, names, searches, rule)
+                found = searches[study, row, recipe.words]
+                rows.append(found | {"family": family, "rule": rule})
+    return _frame(rows)
+
+
 def _frame(rows):
     """A DataFrame with numbers in all columns but those of words."""
     import pandas
 
     table = pandas.DataFrame(list(rows))
-    for name in table.columns.difference([*WORDS, "chosen"]):
+    for name in table.columns.difference([*WORDS, *NAMES]):
         table[name] = pandas.to_numeric(table[name])
     return table
 

@@ -34,8 +34,8 @@ WORST_FACTOR = 2
 #: The same of an absolute logarithm to base 2, as ``marker_worst`` is.
 WORST_BOUND = math.log2(WORST_FACTOR)
 
-#: Rule -> what is added to a family's name in the table.
-RULES = {"likelihood": "", "markers": ", true markers"}
+#: By which a fit is picked from a family's searches.
+RULES = ("likelihood", "markers")
 
 
 class Choice(NamedTuple):
@@ -100,7 +100,7 @@ def pick(study, names, searches, rule="likelihood"):
     searches : dict
         See `recipes_to_try`.
     rule : str
-        Key of `RULES`.
+        One of `RULES`.
 
     Returns
     -------
@@ -129,8 +129,8 @@ def pick(study, names, searches, rule="likelihood"):
 def picks(study, searches):
     """Name in the table -> the fit that stands behind it, where it is known.
 
-    On a bundled set, names are those of families by each rule and of
-    `TRAINED_WHEN`, once their search is over. On all studies they are those
+    On a bundled set, names are those of families and of `TRAINED_WHEN`, by
+    likelihood, once their search is over. On all studies they are those
     of models and of what these give without training.
 
     Parameters
@@ -148,9 +148,7 @@ def picks(study, searches):
     if study in DATASETS:
         for family, names in families().items():
             if all(is_over(study, SOURCES[name], searches) for name in names):
-                for rule, suffix in RULES.items():
-                    choice = pick(study, names, searches, rule)
-                    found[family + suffix] = choice
+                found[family] = pick(study, names, searches)
         if "Boltzmann" in found:
             for part, names in TRAINED_WHEN.items():
                 found[part] = pick(study, names, searches)
