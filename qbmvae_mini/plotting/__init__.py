@@ -73,6 +73,10 @@ _FIGURES = {
         "qbm_vae",
         "sampled_gradient",
     ),
+    "couplings": (
+        "saved_by_prior",
+        "saved_by_strength",
+    ),
     "counts": (
         "census",
         "heat_by_type",
