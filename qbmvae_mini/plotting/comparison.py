@@ -97,7 +97,7 @@ def model_differences(table, pairs, score=None):
     return paired_differences(groups, splits)
 
 
-def minus_rivals(table, first, rivals, margin=0.5):
+def minus_rivals(table, first, rivals, margin=0.5, reach=8):
     """Held-out likelihood of one model against its rivals, a panel a data set.
 
     Parameters
@@ -108,7 +108,7 @@ def minus_rivals(table, first, rivals, margin=0.5):
         Name of a model or family in the table.
     rivals : sequence of str
         Names of others.
-    margin : float
+    margin, reach : float
         Nats a cell; see `score_margins`.
 
     Returns
@@ -125,7 +125,8 @@ def minus_rivals(table, first, rivals, margin=0.5):
         }
         for name in DATASETS
     }
-    return score_margins(groups, margin, f"{first} minus rival, nats a cell")
+    label = f"{first} minus rival, nats a cell"
+    return score_margins(groups, margin, label, reach)
 
 
 @house_style
