@@ -31,20 +31,15 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: help book test lint unit notebooks browser faults chapter page serve \
 	results strip refresh clean
 
-# Two cores are full with one target at a time, but for the site: it runs the
-# chapters one by one, and `test` has them compared beside it.
-ifndef BESIDE
+# Two cores are full with one target at a time.
 .NOTPARALLEL:
-endif
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 book: $(SITE)  ## Run every chapter, render the site to _build/html
 
-test: lint unit  ## Style, unit tests, notebooks, the site
-	$(MAKE) BESIDE=yes -j 2 notebooks $(SITE)
-	$(MAKE) browser
+test: lint unit notebooks browser  ## Style, unit tests, notebooks, the site
 
 lint: $(VENV)/.complete  ## Style of code and notebooks
 	$(BIN)/ruff check .
@@ -53,8 +48,10 @@ lint: $(VENV)/.complete  ## Style of code and notebooks
 unit: $(VENV)/.complete  ## Unit tests
 	$(PYTEST) -m "not network and not browser" tests
 
+# What it has run, the site shows without running it again.
 notebooks: $(VENV)/.complete  ## Run the chapters, compare outputs
-	$(PYTEST) --nbval-lax --nbval-current-env --dist loadfile book
+	PYTHONPATH=tests $(PYTEST) -p notebooks.executed \
+		--nbval-lax --nbval-current-env --dist loadfile book
 
 browser: $(SITE)  ## Look at every page in Chromium
 	$(PYTEST) -m browser tests

@@ -1,7 +1,13 @@
 """Every notebook follows the template, and the checks would see if not."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from nbformat.v4 import new_code_cell, new_output
+from nbformat import write
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from notebooks import outputs, template
 from notebooks.example import chapter
 
@@ -370,3 +376,44 @@ def test_refresh_stores_what_checked_cells_print(tmp_path):
     outputs.refresh(notebook, tmp_path)
     assert keep[0].execution_count == 1
     assert [output.text for output in keep[0].outputs] == ["2\n3\n"]
+
+
+# What the comparison has run
+
+
+def executed(tmp_path, source):
+    """A notebook of two cells after `make notebooks` on it, and its cache."""
+    notebook = new_notebook(cells=[new_code_cell(text) for text in source])
+    path, folder = tmp_path / "two.ipynb", tmp_path / "cache"
+    write(notebook, path)
+    script = (
+        "import sys, pytest; from pathlib import Path; "
+        "from notebooks import executed; "
+        f"executed.cache.__defaults__ = (Path({str(folder)!r}),); "
+        "sys.exit(pytest.main(['-q', '-p', 'notebooks.executed', '-p', "
+        "'no:cacheprovider', '--nbval-lax', '--nbval-current-env', "
+        f"{str(path)!r}]))"
+    )
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": str(here)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
+    return notebook, folder, done.returncode
+
+
+def test_the_site_shows_what_the_comparison_has_run(tmp_path):
+    from jupyter_cache import get_cache
+
+    notebook, folder, status = executed(tmp_path, ["x = 2", "print(x + 1)\nx"])
+    assert status == 0
+    _, shown = get_cache(str(folder)).merge_match_into_notebook(notebook)
+    printed, value = shown.cells[1].outputs
+    assert printed.text == "3\n"
+    assert value.data["text/plain"] == "2"
+    assert [cell.execution_count for cell in shown.cells] == [1, 2]
+
+
+def test_a_notebook_that_fails_is_not_kept_for_the_site(tmp_path):
+    _, folder, status = executed(tmp_path, ["print(1)", "1 / 0"])
+    assert status == 1
+    assert not folder.exists()
