@@ -237,7 +237,7 @@ BROKEN = {
         "no visible assert",
     ),
     # tags, outputs
-    "unknown tag": (with_tag("mine =", "remove-cell"), "'remove-cell'"),
+    "unknown tag": (with_tag("mine =", "remove-output"), "'remove-output'"),
     "stored output": (
         with_output("mine =", "stream", name="stdout", text="1"),
         "make strip",
@@ -322,7 +322,7 @@ def test_pages_without_number_need_no_template():
     notebook = chapter()
     drop("## Summary")(notebook)
     assert template.faults("intro.ipynb", notebook) == []
-    with_tag("mine =", "remove-cell")(notebook)
+    with_tag("mine =", "remove-output")(notebook)
     assert template.faults("intro.ipynb", notebook)
 
 
