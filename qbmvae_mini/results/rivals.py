@@ -83,11 +83,18 @@ class ScVI:
     @property
     def history_(self):
         """Per epoch, minus the negative ELBO that scvi-tools recorded."""
-        recorded = self._model.history["elbo_validation"].to_numpy().ravel()
-        weights = self._model.history["kl_weight"].to_numpy().ravel()
+        history = self._model.history
+        recorded = history["elbo_validation"]
+        # Lightning writes down the weight of some epochs; it begins at 0.
+        written = history["kl_weight"].astype(float)
+        weights = written.reindex(recorded.index).ffill().fillna(0.0)
         return [
             {"validation": -float(value), "kl_weight": float(weight)}
-            for value, weight in zip(recorded, weights, strict=True)
+            for value, weight in zip(
+                recorded.to_numpy().ravel(),
+                weights.to_numpy().ravel(),
+                strict=True,
+            )
         ]
 
     @property
