@@ -1,0 +1,544 @@
+"""An annealer as a sampler at temperature 1."""
+
+import hashlib
+import math
+
+import dimod
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from qbmvae_mini.checks import (
+    check_real,
+    check_seed,
+    check_switch,
+    check_whole,
+)
+from qbmvae_mini.estimates import effective_beta
+from qbmvae_mini.hardware.budget import Cost, access_time
+from qbmvae_mini.hardware.errors import DeviceError, device_error
+from qbmvae_mini.hardware.tape import kind_of_answers
+from qbmvae_mini.machines.base import check_classical
+from qbmvae_mini.samplers.base import Sampler, check_state
+
+#: Expected step of log beta from call to call, where it is tracked.
+DRIFT = 0.02
+
+#: An answer with fewer different states may come twice by chance.
+TELLING = 16
+
+
+class Annealer(Sampler):
+    r"""A D-Wave annealer, or a mock of one, behind `sample`.
+
+    A device feels what is programmed at an inverse temperature beta of its
+    own. To draw from exp(-E) the spin model is multiplied by 1 / beta, no more
+    and no less: what is out of range then is refused, never clipped and never
+    rescaled.
+
+    Parameters
+    ----------
+    device : dimod.Structured
+        For example ``MockAnnealer()`` or ``connect()``.
+    embedding : dict of int to tuple of int
+        Qubits of each unit, kept over all steps; see `embed` and
+        `native_machine`. A unit's field is shared out over its qubits, a
+        coupling over the couplers between two chains.
+    beta : float
+        Inverse temperature of the device, in programmed units; `calibrate`
+        finds it.
+    track : bool
+        Follow beta from draw to draw by the draws themselves. Switch it off
+        (`freeze`) before anything is judged; a `fork` has it off.
+    chain_strength : float, optional
+        Programmed coupling in a chain; by default the largest that the device
+        allows. The usual rules are made for optimisation: at temperature 1
+        small weights would come with chains that break.
+    reversals : int
+        Calls over which the reads are shared out, each with other units
+        reversed (spin-reversal transforms), so that constant errors of the
+        fields average out.
+    max_broken : float
+        Share of broken chains above which an answer is refused. Below it, a
+        broken chain is read by the majority of its qubits.
+    annealing_time : float, optional
+        Microseconds.
+    budget : Budget, optional
+    draws : int
+        States of a negative phase.
+    seed : int
+        Of the reversals and of ties, and of a simulated device.
+
+    Attributes
+    ----------
+    beta : float
+        Current estimate; ``beta_se`` is its standard error.
+    report : dict
+        Of the last draw: kind, scale, chain strength, share of broken chains,
+        calls, seconds, and the `Estimate` of beta.
+
+    Raises
+    ------
+    DeviceError
+        If the device fails, gives fewer reads than asked for, breaks too many
+        chains, gives one answer twice, or if the weights are out of its range.
+    BudgetError
+        Before a draw that would cost more than is left.
+    """
+
+    def __init__(
+        self,
+        device,
+        embedding,
+        *,
+        beta=1.0,
+        track=False,
+        chain_strength=None,
+        reversals=1,
+        max_broken=0.1,
+        annealing_time=None,
+        budget=None,
+        draws=256,
+        seed=0,
+    ):
+        if not isinstance(device, dimod.Structured):
+            raise TypeError(
+                "device is a dimod sampler with a graph of qubits, such as "
+                f"MockAnnealer(), not {type(device).__name__}"
+            )
+        self.device = device
+        self.embedding = {
+            check_whole("a unit of the embedding", i, 0): tuple(chain)
+            for i, chain in embedding.items()
+        }
+        beta = check_real("beta", beta, above=0)
+        self.track = check_switch("track", track)
+        limit = -_chain_range(device)[0]
+        if chain_strength is None:
+            chain_strength = limit
+        self.chain_strength = check_real(
+            "chain_strength", chain_strength, above=0, most=limit
+        )
+        self.reversals = check_whole("reversals", reversals, 1)
+        self.max_broken = check_real("max_broken", max_broken, least=0, most=1)
+        if annealing_time is not None:
+            annealing_time = check_real(
+                "annealing_time", annealing_time, above=0
+            )
+        self.annealing_time = annealing_time
+        self.budget = budget
+        self.draws = check_whole("draws", draws, 1)
+        self.seed = check_seed(seed)
+        self._start = self._log_beta, self._variance = math.log(beta), 0.0
+        if track:
+            self._start = self._log_beta, self._variance = math.log(beta), 1.0
+        self._calls, self._wires, self._last = 0, None, None
+        self.report = {}
+
+    @property
+    def beta(self):
+        """Current estimate of the device's inverse temperature."""
+        return math.exp(self._log_beta)
+
+    @property
+    def beta_se(self):
+        """Its standard error."""
+        return self.beta * math.sqrt(self._variance)
+
+    def sample(self, machine, n):
+        """Draw `n` states, shape (n, n_units)."""
+        n = check_whole("n", n, 1)
+        check_classical(machine, "Annealer")
+        scale = 1 / self.beta
+        states = self._draw(machine, n, scale)
+        if self.track:
+            self._follow(machine, states, scale)
+        return states.to(machine.offset)
+
+    def calibrate(self, machine, reads=10_000):
+        """Find beta by draws of `machine`, and start from there.
+
+        Draw from machines of the training alone, then `freeze`: a temperature
+        that is fitted to what is judged would flatter the device.
+
+        Returns
+        -------
+        Estimate
+            Of beta, by `qbmvae_mini.estimates.effective_beta`.
+        """
+        check_classical(machine, "Annealer")
+        h, J, _ = self._program(machine, 1.0)
+        scale = min(1 / self.beta, 1 / self._excess(h, J))
+        states = self._draw(machine, check_whole("reads", reads, 2), scale)
+        found = effective_beta(machine, states)
+        if not found.value > 0:
+            raise DeviceError(
+                f"the draws look like beta = {found.value:.3g}: they do not "
+                "follow this machine at any temperature"
+            )
+        beta, se = found.value / scale, found.standard_error / scale
+        self._log_beta, self._variance = math.log(beta), (se / beta) ** 2
+        self._start = self._log_beta, self._variance
+        self.report["beta"] = type(found)(beta, se)
+        return self.report["beta"]
+
+    def freeze(self):
+        """Keep beta from now on; returns the sampler."""
+        self.track = False
+        return self
+
+    def cost(self, n, steps=1):
+        """What `steps` draws of `n` states cost by the timing model, a `Cost`.
+
+        Nothing is asked of the device.
+        """
+        n, steps = check_whole("n", n, 1), check_whole("steps", steps, 1)
+        reads = [reads * steps for reads in self._batches(n)]
+        seconds = steps * sum(map(self._seconds, self._batches(n)))
+        money = None if self.budget is None else self.budget.money(seconds)
+        return Cost(len(reads) * steps, sum(reads), seconds, money)
+
+    # One draw
+
+    def _draw(self, machine, n, scale):
+        """`n` states at a scale, checked and paid for, (n, n_units)."""
+        h, J, wires = self._program(machine, scale)
+        self._check_range(h, J)
+        batches = self._batches(n)
+        if self.budget is not None:
+            self.budget.check(sum(map(self._seconds, batches)))
+        rng = np.random.default_rng([self.seed, self._calls])
+        states, broken, seconds = [], 0.0, 0.0
+        for reads in batches:
+            sign = np.ones(machine.n_units)
+            if self.reversals > 1:
+                sign = rng.choice([-1.0, 1.0], machine.n_units)
+            spins, took = self._ask(wires.bqm(h, J, sign), reads, rng)
+            chains, share = wires.read(spins, rng)
+            states.append(chains * sign)
+            broken += share * reads / n
+            seconds += took
+        self._calls += 1
+        self.report = {
+            "kind": kind_of_answers(self.device),
+            "scale": scale,
+            "chain_strength": self.chain_strength,
+            "broken": broken,
+            "calls": len(batches),
+            "seconds": seconds,
+        }
+        if broken > self.max_broken:
+            raise DeviceError(
+                f"{broken:.1%} of the chains broke and max_broken is "
+                f"{self.max_broken:.1%}; take a larger chain_strength or a "
+                "native machine"
+            )
+        return torch.from_numpy((np.concatenate(states) + 1) / 2)
+
+    def _ask(self, bqm, reads, rng):
+        """One call: spins (reads, qubits) in the order of the model."""
+        estimate = self._seconds(reads)
+        if self.budget is not None:
+            self.budget.charge(estimate)
+        known = self.device.parameters
+        asked = {
+            "auto_scale": False,
+            "answer_mode": "raw",
+            "annealing_time": self.annealing_time,
+            "seed": int(rng.integers(2**31)),
+        }
+        asked = {k: v for k, v in asked.items() if k in known and v is not None}
+        who = type(self.device).__name__
+        try:
+            found = self.device.sample(bqm, num_reads=reads, **asked)
+            found.resolve()
+        except Exception as error:  # of whatever client; one sentence of it
+            raise device_error(error, who) from None
+        took = found.info.get("timing", {}).get("qpu_access_time")
+        took = estimate if took is None else took / 1e6
+        if self.budget is not None:
+            self.budget.correct(estimate, took)
+        record = found.record
+        rows = np.repeat(np.arange(len(record)), record.num_occurrences)
+        if len(rows) < reads:
+            raise DeviceError(
+                f"{who} returned {len(rows)} of {reads} reads; ask for fewer "
+                "at once, or again"
+            )
+        self._refuse_repeated(record.sample, who)
+        columns = [found.variables.index(v) for v in bqm.variables]
+        rows = rng.permutation(rows)[:reads]
+        return record.sample[np.ix_(rows, columns)], took
+
+    def _refuse_repeated(self, sample, who):
+        if len(np.unique(sample, axis=0)) < TELLING:
+            return
+        digest = hashlib.sha256(np.ascontiguousarray(sample)).digest()
+        if digest == self._last:
+            raise DeviceError(
+                f"{who} gave the answer of the call before once more, read by "
+                "read: it comes from a cache, and no new states were drawn"
+            )
+        self._last = digest
+
+    def _batches(self, n):
+        """Reads of each call: few enough for one, shared out over reversals."""
+        most = self.device.properties.get("num_reads_range", (1, n))[1]
+        calls = min(max(self.reversals, math.ceil(n / most)), n)
+        return [len(part) for part in np.array_split(np.arange(n), calls)]
+
+    def _seconds(self, reads):
+        """Device time of one call; a replay and a solver without model: 0."""
+        properties = self.device.properties
+        if self.budget is None and not properties.get("problem_timing_data"):
+            return 0.0
+        qubits = sum(map(len, self.embedding.values()))
+        time = access_time(properties, qubits, reads, self.annealing_time)
+        return time / 1e6
+
+    # The program
+
+    def _program(self, machine, scale):
+        """Fields and couplings of the spins, times `scale`, and the wires."""
+        if self._wires is None or not self._wires.fit(machine):
+            self._wires = Wires(
+                self.device, self.embedding, machine, self.chain_strength
+            )
+        bqm = machine.to_bqm().change_vartype(dimod.SPIN, inplace=False)
+        h = np.array([bqm.linear[i] for i in range(machine.n_units)])
+        J = np.array(
+            [bqm.get_quadratic(i, j) for i, j in machine.edges.T.tolist()]
+        )
+        return scale * h, scale * J, self._wires
+
+    def _excess(self, h, J):
+        """How many times out of range the program is, at most."""
+        field, coupling, room = self._wires.loads(h, J)
+        properties = self.device.properties
+        h_most = min(-properties["h_range"][0], properties["h_range"][1])
+        low, high = properties["j_range"]
+        return max(1e-9, field / h_most, coupling / min(-low, high), room)
+
+    def _check_range(self, h, J):
+        excess = self._excess(h, J)
+        if excess > 1 + 1e-9:
+            raise DeviceError(
+                f"at temperature 1 the weights are {excess:.2f} times out of "
+                f"the range of {type(self.device).__name__}, whose beta is "
+                f"{self.beta:.3g}; make them smaller, or take a colder device: "
+                "nothing is clipped or rescaled"
+            )
+
+    def _follow(self, machine, states, scale):
+        """A Kalman step of log beta, which has walked since the last draw."""
+        self._variance += DRIFT**2
+        try:
+            found = effective_beta(machine, states)
+        except ValueError:  # without weights every temperature looks right
+            return
+        ratio, se = found.value, found.standard_error
+        self.report["beta"] = type(found)(ratio / scale, se / scale)
+        if not ratio > 0 or not math.isfinite(se):
+            return
+        gain = self._variance / (self._variance + (se / ratio) ** 2)
+        self._log_beta += gain * math.log(ratio)
+        self._variance *= 1 - gain
+
+    # The contract
+
+    def fork(self, seed):
+        """A copy with reversals of its own, whose beta is frozen."""
+        twin = self.__deepcopy__({})
+        twin.seed, twin._calls = check_seed(seed), 0
+        return twin.freeze()
+
+    def __deepcopy__(self, memo):
+        """A copy that shares the device: a connection cannot be copied."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.report = dict(self.report)
+        return twin
+
+    def __reduce__(self):
+        raise TypeError(
+            "an Annealer holds a connection and is not pickled; keep its "
+            "settings() and state_dict()"
+        )
+
+    def settings(self):
+        """What decides the draws, beside the device's state and beta."""
+        return {
+            "device": str(self.device.properties.get("chip_id")),
+            "kind of device": kind_of_answers(self.device),
+            "embedding": [list(map(int, c)) for c in self.embedding.values()],
+            "track": self.track,
+            "chain_strength": self.chain_strength,
+            "reversals": self.reversals,
+            "annealing_time": self.annealing_time,
+            "draws": self.draws,
+            "seed": self.seed,
+        }
+
+    def state_dict(self):
+        """Number of draws, log beta, its variance, seconds spent."""
+        spent = 0.0 if self.budget is None else self.budget.spent
+        state = [self._calls, self._log_beta, self._variance, spent]
+        return {"annealer": torch.tensor(state, dtype=torch.float64)}
+
+    def load_state_dict(self, state):
+        """Go on from there; what is spent does not become less."""
+        check_state(self, state, "annealer")
+        numbers = state["annealer"].double().tolist()
+        if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+            raise ValueError(
+                "annealer of this state is four finite numbers, not "
+                f"{numbers}; start anew with reset()"
+            )
+        calls, self._log_beta, self._variance, spent = numbers
+        self._calls, self._last = int(calls), None
+        if self.budget is not None:
+            self.budget.spent = max(self.budget.spent, spent)
+
+    def reset(self):
+        """Start again from the given or calibrated beta."""
+        self._calls, self._last = 0, None
+        self._log_beta, self._variance = self._start
+
+
+class Wires:
+    """How a machine's graph lies on the qubits.
+
+    Parameters
+    ----------
+    device : dimod.Structured
+    embedding : dict of int to tuple of int
+    machine : Machine
+    chain_strength : float
+        Programmed coupling within a chain.
+
+    Raises
+    ------
+    DeviceError
+        If a unit has no chain, a chain is not connected, a qubit does not
+        work, or two coupled chains have no coupler between them.
+    """
+
+    def __init__(self, device, embedding, machine, chain_strength):
+        n = machine.n_units
+        if set(embedding) != set(range(n)):
+            raise DeviceError(
+                f"the embedding holds {len(embedding)} units and the machine "
+                f"has {n}; embed this machine"
+            )
+        self.edges = machine.edges.cpu().numpy()
+        self.qubits = [q for i in range(n) for q in embedding[i]]
+        dead = set(self.qubits) - set(device.nodelist)
+        if dead or len(set(self.qubits)) < len(self.qubits):
+            raise DeviceError(
+                f"the embedding uses qubit {min(dead, default='twice over')}, "
+                "which does not work on this device; embed the machine anew"
+            )
+        lengths = [len(embedding[i]) for i in range(n)]
+        self.chain = np.repeat(np.arange(n), lengths)
+        self.lengths = np.array(lengths)
+        place = {q: k for k, q in enumerate(self.qubits)}
+        number = {(i, j): e for e, (i, j) in enumerate(self.edges.T.tolist())}
+        ends, self.edge, inside = [], [], []
+        for u, v in device.edgelist:
+            if u not in place or v not in place:
+                continue
+            u, v = place[u], place[v]
+            i, j = self.chain[u], self.chain[v]
+            e = number.get((min(i, j), max(i, j)), number.get((i, j)))
+            if i == j:
+                inside.append((u, v))
+            elif e is not None:
+                ends.append((u, v))
+                self.edge.append(e)
+        self.inside = np.array(inside, int).reshape(-1, 2)
+        self.ends = np.array(ends, int).reshape(-1, 2)
+        self.edge = np.array(self.edge, int)
+        self.couplers = np.bincount(self.edge, minlength=len(number))
+        self.strength = chain_strength
+        self._check(device)
+
+    def _check(self, device):
+        missing = np.flatnonzero(self.couplers == 0)
+        if len(missing):
+            i, j = self.edges[:, missing[0]].tolist()
+            raise DeviceError(
+                f"units {i} and {j} are coupled, and no coupler of this device "
+                "lies between their qubits; embed the machine anew"
+            )
+        inside = sparse.coo_array(
+            (np.ones(len(self.inside)), self.inside.T),
+            shape=(len(self.qubits), len(self.qubits)),
+        )
+        pieces, piece = csgraph.connected_components(inside, directed=False)
+        if pieces > len(self.lengths):
+            pairs = set(zip(self.chain.tolist(), piece.tolist(), strict=True))
+            units = [unit for unit, _ in sorted(pairs)]
+            torn = next(u for u in units if units.count(u) > 1)
+            raise DeviceError(
+                f"the qubits of unit {torn} are not connected to a chain; "
+                "embed the machine anew"
+            )
+        pulls = self._sums(self.inside, np.full(len(inside.data), self.strength))
+        most = -device.properties.get("per_qubit_coupling_range", (-1e9, 0))[0]
+        if pulls.max() >= most:
+            raise DeviceError(
+                f"the couplings of a qubit to its chain are {pulls.max():g} "
+                f"together, and the device allows less than {most:g}; take a "
+                "smaller chain_strength"
+            )
+        self.room = most - pulls  # for the other couplings of each qubit
+
+    def _sums(self, pairs, weights):
+        """Sum of the weights at each qubit."""
+        both = np.repeat(weights, 2)
+        return np.bincount(pairs.ravel(), both, minlength=len(self.qubits))
+
+    def fit(self, machine):
+        """Whether they are those of a machine."""
+        return np.array_equal(self.edges, machine.edges.cpu().numpy())
+
+    def loads(self, h, J):
+        """Size of the largest field and coupling; share of a qubit's room."""
+        each = np.abs(J / self.couplers)
+        together = self._sums(self.ends, each[self.edge]) / self.room
+        field = np.abs(h / self.lengths).max(initial=0)
+        return field, each.max(initial=0), together.max(initial=0)
+
+    def bqm(self, h, J, sign):
+        """The program of the qubits, with units of `sign` -1 reversed."""
+        J = J * sign[self.edges[0]] * sign[self.edges[1]]
+        coupling = np.concatenate(
+            [
+                (J / self.couplers)[self.edge],
+                np.full(len(self.inside), -self.strength),
+            ]
+        )
+        row, column = np.concatenate([self.ends, self.inside]).T
+        return dimod.BinaryQuadraticModel.from_numpy_vectors(
+            (h * sign / self.lengths)[self.chain],
+            (row, column, coupling),
+            0.0,
+            dimod.SPIN,
+            variable_order=self.qubits,
+        )
+
+    def read(self, spins, rng):
+        """Spins of the units by majority, and the share of broken chains."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        sums = np.add.reduceat(spins.astype(int), starts, axis=1)
+        broken = float((np.abs(sums) < self.lengths).mean())
+        ties = rng.choice([-1, 1], sums.shape)
+        return np.where(sums == 0, ties, np.sign(sums)), broken
+
+
+def _chain_range(device):
+    """Couplings that a chain may have: wider than others, on some devices."""
+    properties = device.properties
+    return properties.get("extended_j_range", properties["j_range"])
+
