@@ -56,6 +56,14 @@ class ThermalSpins(dimod.Sampler):
         return dimod.SampleSet.from_samples_bqm((states, order), bqm)
 
 
+class _Inside(ThermalSpins):
+    """Inside D-Wave's mock, which hands its own keywords on."""
+
+    def sample(self, bqm, *, num_reads, beta, sweeps, seed, **asked):
+        own = {"beta": beta, "sweeps": sweeps, "seed": seed}
+        return super().sample(bqm, num_reads=num_reads, **own)
+
+
 def _listed(h, J, reads, rng, _):
     states = 2 * all_states(len(h)).numpy() - 1 if len(h) else np.ones((1, 0))
     energy = states @ h + (states * (J @ states.T).T).sum(1) / 2
@@ -198,7 +206,7 @@ class MockAnnealer(dimod.Sampler, dimod.Structured):
             topology_shape=None if shape is None else list(shape),
             broken_nodes=list(broken),
             parameter_warnings=False,
-            substitute_sampler=ThermalSpins(),
+            substitute_sampler=_Inside(),
             properties={
                 "problem_timing_data": qpu_problem_timing_data(),
                 "chip_id": f"mock {topology}",
@@ -260,31 +268,24 @@ class MockAnnealer(dimod.Sampler, dimod.Structured):
             program.add_quadratic(u, v, coupling * rng.standard_normal())
 
     def _read(self, bqm, program, num_reads, rng, kwargs):
-        answer_mode = kwargs.pop("answer_mode", "histogram")
-        kwargs = {k: v for k, v in kwargs.items() if k != "warnings"}
-        annealing_time = kwargs.pop("annealing_time", None)
-        label = {k: kwargs.pop(k) for k in ("label",) if k in kwargs}
-        unknown = kwargs.keys() - self.parameters.keys()
-        if unknown:
-            raise ValueError(f"{min(unknown)!r} is no parameter of the mock")
-        found = self.child.sample(program, num_reads=num_reads)
-        times = found.record.num_occurrences  # which the mock has sorted by
-        spins = rng.permutation(found.record.sample.repeat(times, 0))
+        """Misread spins of the program, with the energies of the model."""
+        asked = kwargs | {"num_reads": num_reads}
+        found = self.child.sample(program, **asked | {"answer_mode": "raw"})
+        spins = found.record.sample
         wrong = rng.random(spins.shape) < self.misread
-        spins = np.where(wrong, -spins, spins)
+        states = np.where(wrong, -spins, spins).astype(np.int8)
         if bqm.vartype is dimod.BINARY:
-            spins = (spins + 1) // 2
-        found_of = (spins.astype(np.int8), list(found.variables))
-        info = found.info | {"kind": "simulated"} | label
-        info["timing"] = {
-            "qpu_access_time": access_time(
-                self.properties, len(bqm), num_reads, annealing_time
-            )
-        }
-        answer = dimod.SampleSet.from_samples_bqm(found_of, bqm)
-        if answer_mode == "histogram":
+            states = (states + 1) // 2
+        answer = dimod.SampleSet.from_samples_bqm(
+            (states, list(found.variables)), bqm
+        )
+        if kwargs.get("answer_mode", "histogram") == "histogram":
             answer = answer.aggregate()
-        answer.info.update(info)
+        microseconds = access_time(
+            self.properties, len(bqm), num_reads, kwargs.get("annealing_time")
+        )
+        timing = {"qpu_access_time": microseconds}
+        answer.info.update(found.info | {"kind": "simulated", "timing": timing})
         return answer
 
 

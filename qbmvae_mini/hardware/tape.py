@@ -92,7 +92,9 @@ class Tape:
         if kind not in KINDS:
             raise TapeError(f"kind is one of {KINDS}, not {kind!r}")
         self.kind = kind
-        self.properties = {k: properties[k] for k in _PROPERTIES if k in properties}
+        self.properties = {
+            k: properties[k] for k in _PROPERTIES if k in properties
+        }
         self.embedding = embedding
         self.versions = {
             name: importlib.metadata.version(name)
@@ -167,7 +169,10 @@ class Tape:
         """
         path = Path(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with (
+                path.open("rb") as opened,  # closed also where it is no zip
+                np.load(opened, allow_pickle=False) as file,
+            ):
                 arrays = dict(file)
             text = str(arrays.pop("about"))
             if str(arrays.pop("digest")) != _digest(text, arrays):
@@ -186,8 +191,14 @@ class Tape:
                 tape.answers.append((facts, bits.astype(np.int8) * 2 - 1))
         except FileNotFoundError:
             raise TapeError(f"there is no tape {path.name}") from None
-        except (ValueError, KeyError, TypeError, OSError, EOFError,
-                zipfile.BadZipFile):
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            OSError,
+            EOFError,
+            zipfile.BadZipFile,
+        ):
             raise TapeError(
                 f"{path.name} is no tape, or was damaged or changed since it "
                 "was recorded; get it anew"
@@ -198,7 +209,9 @@ class Tape:
 def _digest(text, arrays):
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
-        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+        digest.update(
+            name.encode() + np.ascontiguousarray(arrays[name]).tobytes()
+        )
     return digest.hexdigest()
 
 
