@@ -205,8 +205,8 @@ def test_the_timing_model_is_that_of_the_machine():
     properties = MockAnnealer().properties
     took = [
         access_time(properties, 64, 100, 20.0),
-        access_time(properties, 64, 256, 1.0),
-        access_time(properties, 64, 1000, 20.0),
+        access_time(properties, 256, 256, 1.0),
+        access_time(properties, 256, 1000, 20.0),
     ]
     assert np.round(np.array(took) / 1000).tolist() == [33, 68, 241]
 
