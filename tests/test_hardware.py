@@ -1,9 +1,9 @@
 """Annealers behind the sampler contract, held against a mock's known truth."""
 
+import ast
 import json
-import subprocess
-import sys
 import unittest
+from pathlib import Path
 
 import dimod
 import numpy as np
@@ -17,6 +17,7 @@ from dimod.testing.asserts import (
 from oracles import judge, law, randomise
 from synthetic import FIT, two_clusters
 
+from qbmvae_mini import hardware
 from qbmvae_mini.estimates import check_sampler, distance_to_exact
 from qbmvae_mini.hardware import (
     Annealer,
@@ -159,7 +160,7 @@ def test_chains_far_stiffer_than_the_rest_follow_the_law(monkeypatch):
     bqm = dimod.BinaryQuadraticModel.from_ising(h, J)
     machine = BoltzmannMachine.from_bqm(bqm)
     monkeypatch.setattr(mock, "LISTED", 0)
-    found = ThermalSpins().sample(bqm, num_reads=DRAWS, sweeps=50, seed=1)
+    found = ThermalSpins().sample(bqm, num_reads=DRAWS, sweeps=20, seed=1)
     spins = found.record.sample[:, [found.variables.index(i) for i in range(8)]]
     assert judge((spins + 1) / 2, machine).accepted
     kept = judge((spins + 1) / 2, machine, p=law(machine, 1.1))
@@ -343,7 +344,7 @@ def test_a_state_goes_on_to_the_same_draws(device):
     expected = sampler.sample(machine, 300)
     other = Annealer(device, embedding, track=True, reversals=3)
     other.load_state_dict(state)
-    torch.testing.assert_close(other.sample(machine, 300), expected)
+    assert torch.equal(other.sample(machine, 300), expected)
     assert json.dumps(sampler.settings()) == json.dumps(other.settings())
 
 
@@ -400,12 +401,11 @@ def test_a_model_trains_end_to_end_through_the_mock(kind):
     assert sampler.report["kind"] == "simulated"
 
 
-def test_the_package_is_imported_without_the_client():
-    code = (
-        "import sys, qbmvae_mini.hardware as h; h.backend('exact', None); "
-        "sys.exit(any(name.startswith('dwave.cloud') for name in sys.modules))"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+def test_the_client_is_imported_when_it_is_used_and_not_before():
+    for path in Path(hardware.__file__).parent.glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                assert not ast.unparse(node).split()[1].startswith("dwave")
 
 
 def test_another_word_is_refused():

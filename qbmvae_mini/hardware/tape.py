@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import zipfile
 from pathlib import Path
 
 import dimod
@@ -96,10 +95,7 @@ class Tape:
             k: properties[k] for k in _PROPERTIES if k in properties
         }
         self.embedding = embedding
-        self.versions = {
-            name: importlib.metadata.version(name)
-            for name in ("dimod", "dwave-system", "numpy")
-        }
+        self.versions = _versions()
         self.couplers = set()
         self.answers = []
 
@@ -191,19 +187,23 @@ class Tape:
                 tape.answers.append((facts, bits.astype(np.int8) * 2 - 1))
         except FileNotFoundError:
             raise TapeError(f"there is no tape {path.name}") from None
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            OSError,
-            EOFError,
-            zipfile.BadZipFile,
-        ):
+        except Exception:  # damage shows in many ways, and means one thing
             raise TapeError(
                 f"{path.name} is no tape, or was damaged or changed since it "
                 "was recorded; get it anew"
             ) from None
         return tape
+
+
+def _versions():
+    """Of the libraries between the program and the answer, if installed."""
+    installed = {}
+    for name in ("dimod", "dwave-system", "dwave-cloud-client", "numpy"):
+        try:
+            installed[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return installed
 
 
 def _digest(text, arrays):

@@ -45,19 +45,19 @@ class Wires:
         self.chain = np.repeat(np.arange(n), lengths)
         self.lengths = np.array(lengths)
         place = {q: k for k, q in enumerate(self.qubits)}
-        number = {(i, j): e for e, (i, j) in enumerate(self.edges.T.tolist())}
+        pairs = map(sorted, self.edges.T.tolist())
+        number = {tuple(pair): e for e, pair in enumerate(pairs)}
         ends, self.edge, inside = [], [], []
         for u, v in device.edgelist:
             if u not in place or v not in place:
                 continue
             u, v = place[u], place[v]
-            i, j = self.chain[u], self.chain[v]
-            e = number.get((min(i, j), max(i, j)), number.get((i, j)))
-            if i == j:
+            pair = tuple(sorted((self.chain[u], self.chain[v])))
+            if pair[0] == pair[1]:
                 inside.append((u, v))
-            elif e is not None:
+            elif pair in number:
                 ends.append((u, v))
-                self.edge.append(e)
+                self.edge.append(number[pair])
         self.inside = np.array(inside, int).reshape(-1, 2)
         self.ends = np.array(ends, int).reshape(-1, 2)
         self.edge = np.array(self.edge, int)
@@ -87,7 +87,7 @@ class Wires:
                 "embed the machine anew"
             )
         pulls = self._sums(
-            self.inside, np.full(len(inside.data), self.strength)
+            self.inside, np.full(len(self.inside), self.strength)
         )
         most = -device.properties.get("per_qubit_coupling_range", (-1e9, 0))[0]
         if pulls.max() >= most:
