@@ -21,7 +21,6 @@ from qbmvae_mini.hardware import (
     Fallback,
     MockAnnealer,
     Recorder,
-    Replay,
     Tape,
     TapeError,
     access_time,
@@ -335,4 +334,22 @@ def test_kinds_are_not_mixed_on_a_tape(tmp_path):
     assert "a tape of its own" in said
     with pytest.raises(TapeError, match="kind is one of"):
         Tape("dream", {})
-    assert Replay(tape).properties["kind"] == "device"
+
+
+def test_answers_are_of_a_device_where_its_client_gave_them(tmp_path):
+    class DWaveSampler(MockAnnealer):
+        """As the client: no seed, and no word on what it is."""
+
+        def __init__(self):
+            super().__init__()
+            del self.properties["kind"], self.parameters["seed"]
+
+    machine, sampler = on(Recorder(DWaveSampler()))
+    draws = sampler.sample(machine, 50)
+    assert sampler.report["kind"] == "device"
+    path = tmp_path / "tape.npz"
+    sampler.device.tape.save(path)
+    embedding = sampler.embedding
+    again = backend("replay", machine, tape=path, embedding=embedding, beta=4.0)
+    assert torch.equal(again.sample(machine, 50), draws)
+    assert again.report["kind"] == again.device.tape.kind == "device"

@@ -156,11 +156,12 @@ class Annealer(Sampler):
             self._follow(machine, states, scale)
         return states.to(machine.offset)
 
-    def calibrate(self, machine, reads=10_000):
+    def calibrate(self, machine, reads=4000):
         """Find beta by draws of `machine`, and start from there.
 
         Draw from machines of the training alone, then `freeze`: a temperature
-        that is fitted to what is judged would flatter the device.
+        that is fitted to what is judged would flatter the device. A device
+        limits the time of a call, some to 1 s: about 4,000 reads.
 
         Returns
         -------

@@ -184,7 +184,7 @@ class MockAnnealer(dimod.Sampler, dimod.Structured):
         offset=0.0,
         misread=0.0,
         broken=(),
-        sweeps=100,
+        sweeps=50,
         faults=None,
         seed=0,
     ):
