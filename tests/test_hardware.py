@@ -413,6 +413,8 @@ def test_another_word_is_refused():
         backend("quantum", RBM(2, 2))
     with pytest.raises(ValueError, match="wants client="):
         backend("solve", RBM(2, 2))
+    with pytest.raises(ValueError, match="wants budget="):
+        backend("dwave", RBM(2, 2))
     with pytest.raises(ValueError, match="wants tape="):
         backend("replay", RBM(2, 2))
 

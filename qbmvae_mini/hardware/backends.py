@@ -35,9 +35,11 @@ def connect(*, answer_within=120.0, **config):
         raise DeviceError(
             "dwave-system is not installed: pip install dwave-system"
         ) from None
-    config = PATIENCE | {"polling_timeout": answer_within} | config
     try:
-        return DWaveSampler(**config)
+        # First in haste: a network that swallows everything would take a
+        # minute. Answers of many reads may take longer than that.
+        DWaveSampler(**PATIENCE | config).close()
+        return DWaveSampler(**{"polling_timeout": answer_within} | config)
     except ValueError as error:
         if "token not defined" in str(error):
             raise DeviceError(
@@ -72,7 +74,7 @@ def backend(
     ``"neal"``    simulated annealing at beta = 1
     ``"mock"``    an `Annealer` on `device`, by default `MockAnnealer`
     ``"replay"``  an `Annealer` on the answers of `tape`
-    ``"dwave"``   an `Annealer` on `device`, by default `connect`
+    ``"dwave"``   the same, by default on `connect`; only with a `Budget`
     ``"solve"``   `client`, any object with ``solve(ising_matrix)``
     ============  =======================================================
 
@@ -125,6 +127,11 @@ def backend(
     elif word == "mock":
         device = MockAnnealer(seed=seed) if device is None else device
     elif word == "dwave":
+        if options.get("budget") is None:
+            raise ValueError(
+                'BACKEND "dwave" wants budget=Budget(seconds), for device '
+                "time is paid for"
+            )
         device = connect() if device is None else device
     else:
         raise ValueError(
