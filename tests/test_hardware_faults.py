@@ -4,6 +4,7 @@ import copy
 import http.server
 import json
 import pickle
+import sys
 import threading
 import time
 
@@ -88,6 +89,13 @@ def test_connecting_fails_in_one_sentence(nobody):
     closed = "http://127.0.0.1:9/"
     offline = sentence_of(connect, token=TOKEN, endpoint=closed)
     assert "was not reached" in offline
+
+
+def test_without_the_client_one_is_told_what_to_install(monkeypatch):
+    for name in ("dwave.system", "dwave.system.testing"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for make in (connect, MockAnnealer):
+        assert "pip install dwave-system" in sentence_of(make)
 
 
 FAULTS = {

@@ -2,7 +2,11 @@
 
 from qbmvae_mini.hardware.annealer import Annealer
 from qbmvae_mini.hardware.embedding import embed
-from qbmvae_mini.hardware.errors import DeviceError, device_error
+from qbmvae_mini.hardware.errors import (
+    NOT_INSTALLED,
+    DeviceError,
+    device_error,
+)
 from qbmvae_mini.hardware.mock import MockAnnealer
 from qbmvae_mini.hardware.solve import IsingSolver
 from qbmvae_mini.hardware.tape import Replay, Tape
@@ -32,9 +36,7 @@ def connect(*, answer_within=120.0, **config):
     try:
         from dwave.system import DWaveSampler
     except ImportError:
-        raise DeviceError(
-            "dwave-system is not installed: pip install dwave-system"
-        ) from None
+        raise DeviceError(NOT_INSTALLED) from None
     try:
         # First in haste: a network that swallows everything would take a
         # minute. Answers of many reads may take longer than that.

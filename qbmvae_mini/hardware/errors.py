@@ -21,6 +21,10 @@ _SENTENCES = {
 }
 
 
+#: What to do where the client of a mock or a device is not there.
+NOT_INSTALLED = "dwave-system is not installed: pip install dwave-system"
+
+
 class DeviceError(RuntimeError):
     """A device did not answer as asked; nothing of the run is lost."""
 

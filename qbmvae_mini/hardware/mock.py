@@ -10,7 +10,7 @@ from scipy.sparse import csgraph
 
 from qbmvae_mini.checks import check_real, check_seed, check_whole
 from qbmvae_mini.hardware.budget import access_time
-from qbmvae_mini.hardware.errors import DeviceError
+from qbmvae_mini.hardware.errors import NOT_INSTALLED, DeviceError
 from qbmvae_mini.machines.states import all_states
 
 #: Up to here all states are listed, and reads are exact and independent.
@@ -188,8 +188,11 @@ class MockAnnealer(dimod.Sampler, dimod.Structured):
         faults=None,
         seed=0,
     ):
-        from dwave.cloud.testing.mocks import qpu_problem_timing_data
-        from dwave.system.testing import MockDWaveSampler
+        try:
+            from dwave.cloud.testing.mocks import qpu_problem_timing_data
+            from dwave.system.testing import MockDWaveSampler
+        except ImportError:
+            raise DeviceError(NOT_INSTALLED) from None
 
         self.beta = check_real("beta", beta, above=0)
         self.drift = check_real("drift", drift, least=0)
