@@ -41,7 +41,7 @@ _HOME = {
     "QBMVAE": "models",
 }
 _ROOMS = {*_HOME.values(), "cells", "learning", "metrics", "plotting"}
-_ROOMS |= {"results"}
+_ROOMS |= {"hardware", "results"}
 
 __all__ = sorted(_HOME)
 

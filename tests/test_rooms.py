@@ -15,6 +15,7 @@ ROOMS = (
     "machines",
     "samplers",
     "estimates",
+    "hardware",
     "latents",
     "learning",
     "cells",
