@@ -30,7 +30,8 @@ def test_the_wheel_holds_package_and_data(wheel):
         str(path.relative_to(ROOT))
         for path in (ROOT / "qbmvae_mini").rglob("*.py")
     }
-    data = [*ROOT.glob("data/*.h5ad"), *ROOT.glob("data/results/*.csv")]
+    kinds = ("data/*.h5ad", "data/*.csv", "data/results/*.csv")
+    data = [path for kind in kinds for path in ROOT.glob(kind)]
     assert data
     expected = sources | {
         f"qbmvae_mini/{path.relative_to(ROOT)}" for path in data

@@ -124,6 +124,7 @@ _FIGURES = {
         "beside_first",
         "pair_correlations",
     ),
+    "audit": ("answer_grid",),
     "comparison": (
         "gain_curves",
         "minus_rivals",
