@@ -59,10 +59,6 @@ RECIPES = (Recipe(0.1, 0.1, 0), Recipe(0.3, 0, 200))
 #: Of all models on the learning curve.
 CURVE_RECIPE = Recipe(0.3, 0, 200)
 
-#: scVI has no dropout in its decoder, and no prior of its weights: the best
-#: dropout of its encoder of 0.1, 0.3 and 0.5, at its own limit of epochs.
-SCVI_RECIPES = (Recipe(0.5, 0, 0),)
-
 #: Of what has nothing to be kept from.
 NO_RECIPE = Recipe(0, 0, 0)
 
@@ -89,16 +85,10 @@ DROPOUTS = {
         "immune": 0.5,
         "pbmc68k": 0.5,
     },
-    "scVI 32": dict.fromkeys(DATASETS, 0.5),
-    "scVI 10": dict.fromkeys(DATASETS, 0.1),  # its default
 }
 
 #: Given to `CellVAE.fit` for every model alike.
 FIT = {"max_epochs": 1000}
-
-#: scVI as all others: the KL weight rises over 40 epochs, not over its own
-#: 400, which outlast most trainings, and early stopping ends every fit.
-TO_ITS_END = {"kl_warmup": 40, "max_epochs": 3000}
 
 #: Draws of the prior for a gradient, and sweeps between them: all machines
 #: get the same effort.
@@ -238,7 +228,9 @@ def _relaxed(relaxation):
     )
 
 
-def _scvi(n_latent, settings, **facts):
+def _scvi(n_latent, dropout, **facts):
+    """scVI, whose decoder has no dropout and whose weights have no prior."""
+
     def make(cells, batch_key, recipe, seed):
         return ScVI(
             cells,
@@ -246,10 +238,17 @@ def _scvi(n_latent, settings, **facts):
             batch_key=batch_key,
             encoder_dropout=recipe.encoder_dropout,
             seed=seed,
-            **settings,
         ).fit()
 
-    return Model(rival=make, package="scvi", **facts)
+    return Model(
+        rival=make,
+        family="scVI",
+        recipes=(Recipe(dropout, 0, 0),),
+        named=True,
+        embeds=True,
+        package="scvi",
+        **facts,
+    )
 
 
 def _untrained(make, **facts):
@@ -320,11 +319,8 @@ MODELS = {
     "Belief network 64": Model(
         lambda seed: SigmoidBeliefLatent(64), family="belief network"
     ),
-    "scVI 32": _scvi(32, {}, named=True, embeds=True, other_studies=True),
-    "scVI 10": _scvi(10, {}, named=True, embeds=True),
-    "scVI 32, to its end": _scvi(
-        32, TO_ITS_END, family="scVI", recipes=SCVI_RECIPES
-    ),
+    "scVI 32": _scvi(32, 0.5, other_studies=True),
+    "scVI 10": _scvi(10, 0.1),  # its defaults
     "Noise 32": _untrained(
         lambda cells, batch_key, recipe, seed: Noise(cells, 32, seed)
     ),
@@ -407,8 +403,8 @@ def recipe_by_name(study, name):
     Recipe
     """
     entry = MODELS[name]
-    if not entry.trained:
-        return NO_RECIPE
+    if len(entry.recipes) == 1:  # a rival's own
+        return entry.recipes[0]
     dropouts = DROPOUTS[entry.recipes_of or name]
     dropout = dropouts[STUDIES[study].recipe_of or study]
     return Recipe(dropout, 0 if entry.rival else dropout, 0)

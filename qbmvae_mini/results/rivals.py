@@ -31,24 +31,9 @@ class ScVI:
         scVI's decoder has none.
     seed : int
         Also picks the cells for early stopping, as `CellVAE.fit` does.
-    kl_warmup : int, optional
-        Epochs over which the KL weight rises; by default scvi-tools' 400.
-    max_epochs : int, optional
-        By default scvi-tools' limit, 400 for few cells.
     """
 
-    def __init__(
-        self,
-        cells,
-        n_latent,
-        *,
-        batch_key,
-        encoder_dropout,
-        seed,
-        kl_warmup=400,
-        max_epochs=None,
-    ):
-        self._kl_warmup, self._max_epochs = kl_warmup, max_epochs
+    def __init__(self, cells, n_latent, *, batch_key, encoder_dropout, seed):
         self._batch_key = batch_key
         self._seed = seed
         self._genes = list(cells.var_names)
@@ -72,9 +57,7 @@ class ScVI:
             warnings.simplefilter("ignore")  # Lightning on workers and logs
             self._model.train(
                 accelerator="cpu",
-                max_epochs=self._max_epochs,
                 early_stopping=True,
-                plan_kwargs={"n_epochs_kl_warmup": self._kl_warmup},
                 enable_progress_bar=False,
                 datasplitter_kwargs={"external_indexing": parts},
             )
@@ -83,19 +66,8 @@ class ScVI:
     @property
     def history_(self):
         """Per epoch, minus the negative ELBO that scvi-tools recorded."""
-        history = self._model.history
-        recorded = history["elbo_validation"]
-        # Lightning writes down the weight of some epochs; it begins at 0.
-        written = history["kl_weight"].astype(float)
-        weights = written.reindex(recorded.index).ffill().fillna(0.0)
-        return [
-            {"validation": -float(value), "kl_weight": float(weight)}
-            for value, weight in zip(
-                recorded.to_numpy().ravel(),
-                weights.to_numpy().ravel(),
-                strict=True,
-            )
-        ]
+        recorded = self._model.history["elbo_validation"].to_numpy().ravel()
+        return [{"validation": -float(value)} for value in recorded]
 
     @property
     def module(self):

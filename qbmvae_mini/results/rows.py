@@ -253,7 +253,6 @@ def _training(vae, seconds):
         "n_parameters": sum(weight.numel() for weight in weights),
         "epochs": len(vae.history_),
         "validation": best_validation(vae),
-        "kl_weight": vae.history_[-1]["kl_weight"],
         "cpu_seconds": seconds,
     }
 

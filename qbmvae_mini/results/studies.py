@@ -18,7 +18,7 @@ SPLITS = range(5)
 FAMILY_SPLITS = range(3)
 
 #: Training cells of the points of the learning curve, and its splits.
-CURVE, CURVE_SPLITS = (250, 1000, 6800), range(3)
+CURVE, CURVE_SPLITS = (250, 1000), range(3)
 
 #: What may be asked of a study, beside the likelihood.
 TASKS = ("classification", "integration", "trajectory")
