@@ -296,7 +296,6 @@ MODELS = {
         _mixture(50),
         family="Gaussian mixture",
         named=True,
-        curve=True,
         embeds=True,
         other_studies=True,
     ),
