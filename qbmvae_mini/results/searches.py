@@ -147,7 +147,9 @@ def picks(study, searches):
     found = {}
     if study in DATASETS:
         for family, names in families().items():
-            if all(is_over(study, SOURCES[name], searches) for name in names):
+            models = {SOURCES[name] for name in names}
+            asked = [name for name in models if takes_part(study, name)]
+            if all(is_over(study, name, searches) for name in asked):
                 found[family] = pick(study, names, searches)
         if "Boltzmann" in found:
             for part, names in TRAINED_WHEN.items():
