@@ -142,7 +142,7 @@ def test_only_smoothed_models_have_a_score_for_bits_beside_their_own(table):
 def test_every_training_of_ours_stopped_by_itself_but_those_that_are_told():
     """The two that `data/README.md` names were ended by the limit."""
     limit = FIT["max_epochs"]
-    for rows, ended in (
+    for made, ended in (
         (SEARCHES.read(), []),
         (
             SCORES.read(),
@@ -154,7 +154,7 @@ def test_every_training_of_ours_stopped_by_itself_but_those_that_are_told():
     ):
         late = [
             (key[0], key[1], *key[3:])
-            for key, row in rows.items()
+            for key, row in made.items()
             if float(row["epochs"] or 0) >= limit
         ]
         assert sorted(late) == ended
