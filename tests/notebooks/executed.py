@@ -5,6 +5,7 @@ whose cells have all passed goes into the cache of the site's build, which then
 need not run it again.
 """
 
+import sys
 import time
 from pathlib import Path
 
@@ -13,8 +14,13 @@ import pytest
 from filelock import FileLock
 from nbval.plugin import IPyNbCell
 
-#: Where jupyter-book looks for notebooks that were run.
-CACHE = Path(__file__).resolve().parents[2] / "_build" / ".jupyter_cache"
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+from offline_book import code_hash  # noqa: E402
+
+#: Where the site's build looks for notebooks that this code has run.
+CACHE = ROOT / "_build" / "executed" / code_hash(ROOT)
 
 #: Path of a notebook -> outputs of those of its cells that have passed.
 PASSED = {}
