@@ -78,7 +78,7 @@ page: $(VENV)/.complete  ## Render one page alone: NAME=01_energy
 serve: $(SITE)  ## Serve the site on localhost (PORT=8000)
 	$(BIN)/python -m http.server --bind localhost --directory _build/html $(PORT)
 
-results: $(VENV)/.complete  ## Make the rows that the table lacks (all: 2.5 hours)
+results: $(VENV)/.complete  ## Make the rows that the table lacks (all: 3 hours)
 	$(BIN)/python -m pip install -qq -e '.[baselines]'
 	$(BIN)/python -m qbmvae_mini.results
 
