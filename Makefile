@@ -50,7 +50,7 @@ unit: $(VENV)/.complete  ## Unit tests
 
 # What it has run, the site shows without running it again.
 notebooks: $(VENV)/.complete  ## Run the chapters, compare outputs
-	PYTHONPATH=tests $(PYTEST) -p notebooks.executed \
+	PYTHONPATH=$(CURDIR)/tests $(PYTEST) -p notebooks.executed \
 		--nbval-lax --nbval-current-env --dist loadfile book
 
 browser: $(SITE)  ## Look at every page in Chromium
