@@ -16,9 +16,8 @@ def load():
     """The scores of test cells as a pandas DataFrame.
 
     One row a name and split. A name is a model's or a family's; see `searches`
-    for what stands behind it. Columns
-    are those of `compute_rows` and of `provenance`, and ``chosen``, the model
-    whose row it is.
+    for what stands behind it. Columns are those of `compute_rows` and of
+    `provenance`, and ``chosen``, the model whose row it is.
 
     Raises
     ------
@@ -87,7 +86,7 @@ def paired_interval(table, dataset, first, second, score=None, level=0.95):
     Parameters
     ----------
     table : DataFrame
-        See `load` and `with_best`.
+        See `load`.
     dataset, first, second : str
     score : str, optional
         Column; by default the likelihood at 1,000 samples.

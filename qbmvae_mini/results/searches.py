@@ -52,7 +52,7 @@ def recipes_to_try(study, model, searches):
     ----------
     study, model : str
     searches : dict
-        (study, row, recipe in words) -> row; see `table.read_rows`.
+        (study, row, recipe in words) -> row; see `Table.read`.
 
     Returns
     -------
